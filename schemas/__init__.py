@@ -1,0 +1,1 @@
+"""What crosses a boundary: records, facts, state, programme, tables, topics, metrics, settings."""

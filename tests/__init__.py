@@ -1,0 +1,1 @@
+"""Tests. README.md here says which test goes where."""

@@ -1,0 +1,175 @@
+"""The records of the log beside actions: ticks, derived, control and staff records, and how they are framed.
+
+Everything but an action begins with the bytes `{"record":`, written by our own tools alone. What is signed travels in
+an envelope whose signature (ed25519) covers the exact bytes of `body`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, NamedTuple
+
+import msgspec
+from msgspec import Meta, Raw, Struct
+
+from schemas.actions import Id, Name, Text
+
+FRAME = b'{"record":'
+PROGRAMME_BYTES_MAX = 64 * 1024
+
+
+class Record(NamedTuple):
+    """One record of a partition as it was read: `timestamp` in milliseconds, headers as (name, bytes)."""
+
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
+class Tick(Struct, frozen=True, tag_field="record", tag="tick", forbid_unknown_fields=True):
+    """Nothing but a time: the record's own timestamp. `owner` lets its writer see that it came back."""
+
+    owner: str = ""
+
+
+class Signed(Struct, frozen=True, tag_field="record", forbid_unknown_fields=True):
+    """A signed envelope; `body` stays raw because the signature covers its exact bytes."""
+
+    key_id: Id
+    signature: Annotated[str, Meta(max_length=128, description="base64 of 64 bytes")]
+    body: Raw
+
+
+class SignedControl(Signed, frozen=True, tag="control"):
+    """A control record in its envelope."""
+
+
+class SignedDerived(Signed, frozen=True, tag="derived"):
+    """A derived record in its envelope."""
+
+
+class SignedStaff(Signed, frozen=True, tag="staff"):
+    """A staff action in its envelope."""
+
+
+Framed = Tick | SignedControl | SignedDerived | SignedStaff
+
+
+class Cause(Struct, frozen=True, array_like=True):
+    """What brought a derived record about: the position of a fact or record, in the named log."""
+
+    log: Id
+    partition: int
+    offset: int
+    index: int
+
+
+class Forward(Struct, frozen=True, tag_field="derived", tag="forward", forbid_unknown_fields=True):
+    """A stray on its way to the right partition: the original record, byte for byte."""
+
+    cause: Cause
+    member_id: Id
+    value: bytes
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
+class Control(Struct, frozen=True, kw_only=True, tag_field="control", forbid_unknown_fields=True):
+    """What every control record says: who, why, and its number per id (not above the one in force = ignored)."""
+
+    id: Id
+    number: Annotated[int, Meta(ge=1, le=2**53)]
+    by: Id
+    approved_by: Name = ""
+    why: Text = ""
+
+
+class ProgrammeControl(Control, frozen=True, kw_only=True, tag="programme"):
+    """A version of the programme: its whole text and the moment from which it holds (ms).
+
+    The first one of a partition is written by `bootstrap` and carries what the whole log stands on: its name, the
+    public keys, the key of the hashes of ids, and the earliest `occurred_at` it accepts (ms).
+    """
+
+    text: Annotated[str, Meta(max_length=PROGRAMME_BYTES_MAX)]
+    holds_from: int
+    log: Name = ""
+    staff_keys: dict[Id, str] = {}
+    worker_keys: dict[Id, str] = {}
+    id_key: Annotated[str, Meta(max_length=64, description="hex")] = ""
+    history_from: int = 946_684_800_000
+
+
+class Keys(Control, frozen=True, kw_only=True, tag="keys"):
+    """The public keys from here on (base64 of 32 bytes, by key id); signed with a key that was valid before."""
+
+    staff_keys: dict[Id, str]
+    worker_keys: dict[Id, str]
+
+
+class GoLive(Control, frozen=True, kw_only=True, tag="go_live"):
+    """From this record on members may be contacted; needs two people."""
+
+
+class Thresholds(Control, frozen=True, kw_only=True, tag="thresholds"):
+    """Population values of a programme day, with the counts of members they were taken from."""
+
+    day: int
+    values: dict[Name, list[float]]
+    counts: dict[Name, int]
+
+
+class Parameters(Control, frozen=True, kw_only=True, tag="parameters"):
+    """P(alive): the fitted parameters, customers and day of the fit."""
+
+    r: float
+    alpha: float
+    a: float
+    b: float
+    customers: int
+    day: int
+
+
+class Blind(Control, frozen=True, kw_only=True, tag="blind"):
+    """Silence of a (region, source) is not believed while this is on."""
+
+    region: Name
+    source: Name
+    on: bool
+
+
+class Pause(Control, frozen=True, kw_only=True, tag="pause"):
+    """Outreach paused for a step, region, endpoint; each empty = all."""
+
+    step: Name = ""
+    region: Name = ""
+    endpoint: Name = ""
+
+
+class Resume(Control, frozen=True, kw_only=True, tag="resume"):
+    """The end of a pause."""
+
+    step: Name = ""
+    region: Name = ""
+    endpoint: Name = ""
+
+
+class Reference(Control, frozen=True, kw_only=True, tag="reference"):
+    """What members' actions cannot tell: gmv, cost, visitors, benchmark. Partition 0 only."""
+
+    day: int
+    region: Name
+    channel: Name
+    key: Literal["gmv", "cost", "visitors", "benchmark"]
+    value: float
+
+
+AnyControl = ProgrammeControl | Keys | GoLive | Thresholds | Parameters | Blind | Pause | Resume | Reference
+
+
+def tick(owner: str = "") -> bytes:
+    """The bytes of a tick."""
+    return _encode(Tick(owner=owner))
+
+
+_encode = msgspec.json.Encoder().encode

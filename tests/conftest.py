@@ -1,0 +1,61 @@
+"""The real parts that tests share: one stack for the session, started by the first test that asks for it."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from infra.process import StackError
+from infra.stack import Stack
+
+NOTHING_MAY_SKIP = "MEMBERFLOW_TEST_NO_SKIP"
+
+
+def absent(reason: str) -> None:
+    """Skips a test whose real part is not on this machine; where nothing may skip, as in CI, fails it."""
+    if os.environ.get(NOTHING_MAY_SKIP) == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Kafka and Redis for the whole session; every process is ended by its id at the end.
+
+    Shared: take names of topics, logs and members that are your own, and never stop its parts. A test that kills
+    something starts a `Stack` of its own.
+    """
+    with Stack(tmp_path_factory.mktemp("stack")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def kafka_bootstrap(stack: Stack) -> str:
+    """host:port of the shared broker."""
+    return stack.kafka
+
+
+@pytest.fixture(scope="session")
+def redis_url(stack: Stack) -> str:
+    """URL of the shared Redis (database 0)."""
+    return stack.redis_url
+
+
+@pytest.fixture(scope="session")
+def clickhouse_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int, int]]:
+    """Host, native port and HTTP port of a real ClickHouse server from the PATH."""
+    folder: Path = tmp_path_factory.mktemp("clickhouse")
+    with Stack(folder, parts=("clickhouse",)) as running:
+        assert running.clickhouse is not None
+        yield running.clickhouse
+
+
+def on_path(name: str) -> str:
+    """The path of a program that a test needs, or the skip that says which is missing."""
+    found = shutil.which(name) or shutil.which(name, path="/usr/sbin")
+    if found is None:
+        absent(f"no {name} on the PATH")
+        raise StackError(name)
+    return found

@@ -1,0 +1,126 @@
+"""The wire to Redis: whole commands out, raw answers back, nothing retried.
+
+redis-py packs an asyncio command in Python, about 1 us an argument; here hiredis packs it. Its ten
+retries are off: a script that ran twice would meet its own commit.
+"""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import hiredis
+from redis.asyncio import ConnectionPool
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import (
+    AuthenticationError,
+    NoPermissionError,
+    NoScriptError,
+    RedisError,
+    ResponseError,
+)
+
+from .errors import MalformedCommit, MemberflowError, StateLost, StoreUnavailable, UsageError
+
+CONNECT_TIMEOUT_S = 5.0
+ANSWER_TIMEOUT_S = 10.0  # long enough for Redis writing a dump of 80,000 members or waiting for its disk
+READ_BYTES = 1 << 17  # as much as asyncio's stream holds; redis-py's 32 kB means four times the wake-ups
+
+# Refusals that pass by themselves or by an operator's hand: disk full, out of memory, loading, failover.
+NOT_NOW = {"OOM", "MISCONF", "READONLY", "NOREPLICAS", "LOADING", "BUSY", "MASTERDOWN", "CLUSTERDOWN"}
+
+Argument = bytes | str | int
+Reply = Any  # what RESP2 holds: bytes, int, None, lists of these
+
+
+class Script:
+    """A Lua file beside this module, known to Redis by its hash."""
+
+    def __init__(self, name: str) -> None:
+        self.text = Path(__file__).with_name(name).read_bytes()
+        self.sha = hashlib.sha1(self.text, usedforsecurity=False).hexdigest()
+
+
+class RedisLink:
+    """Commands over a pool of connections; every failure leaves as one of our errors."""
+
+    def __init__(self, url: str) -> None:
+        try:
+            self._pool = ConnectionPool.from_url(
+                url,
+                protocol=2,
+                retry=Retry(NoBackoff(), 0),
+                socket_timeout=ANSWER_TIMEOUT_S,
+                socket_connect_timeout=CONNECT_TIMEOUT_S,
+                socket_read_size=READ_BYTES,
+            )
+        except ValueError as error:
+            raise UsageError(f"not a Redis address: {error}", remedy="write redis://host:port/0") from error
+        self.where = url.rpartition("@")[2]  # never the password
+
+    async def call(self, *command: Argument) -> Reply:
+        """One command, one answer."""
+        return (await self.pipeline([command]))[0]
+
+    async def pipeline(self, commands: Iterable[Sequence[Argument]]) -> list[Reply]:
+        """Several commands in one write; the first refusal is raised after all answers were read."""
+        try:
+            packed = [_pack(*command) for command in commands]
+            return await self._exchange(packed)
+        except (RedisError, OSError) as error:
+            raise self._told(error) from error
+
+    async def run(self, script: Script, keys: Sequence[str], arguments: Sequence[Argument]) -> Reply:
+        """A script. Where Redis does not know it (a restart) it did not run: load it, send the same again."""
+        packed = [_pack("EVALSHA", script.sha, len(keys), *keys, *arguments)]
+        try:
+            try:
+                return (await self._exchange(packed))[0]
+            except NoScriptError:
+                await self._exchange([_pack("SCRIPT", "LOAD", script.text)])
+                return (await self._exchange(packed))[0]
+        except (RedisError, OSError) as error:
+            raise self._told(error) from error
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._pool.disconnect()
+
+    async def _exchange(self, packed: list[bytes]) -> list[Reply]:
+        connection = await self._pool.get_connection()  # type: ignore[no-untyped-call]
+        try:
+            await connection.send_packed_command(packed)
+            replies: list[Reply] = []
+            refusal: ResponseError | None = None
+            for _ in packed:
+                try:
+                    replies.append(await connection.read_response())
+                except ResponseError as error:
+                    refusal = refusal or error
+            if refusal is not None:
+                raise refusal
+            return replies
+        finally:
+            await self._pool.release(connection)
+
+    def _told(self, error: Exception) -> MemberflowError:
+        """Our error for theirs. Redis 6 wraps a refusal met inside a script: its word may stand anywhere."""
+        code = getattr(error, "status_code", None) or ""  # redis-py cuts the first word off where it knows it
+        text = f"{code} {error}".strip() or type(error).__name__
+        words = set(text.split())
+        if isinstance(error, (NoPermissionError, AuthenticationError)):
+            what = f"Redis at {self.where} refuses this user ({text})"
+            return UsageError(what, remedy="check user, password and ACL")
+        if not isinstance(error, ResponseError):
+            return StoreUnavailable(f"Redis at {self.where} does not answer ({text})")
+        if words & NOT_NOW:
+            return StoreUnavailable(f"Redis at {self.where} cannot now ({text})")
+        if "WRONGTYPE" in words:
+            return StateLost(f"a key in Redis at {self.where} has a wrong type ({text})")
+        return MalformedCommit(f"Redis at {self.where} refuses a command ({text})")
+
+
+def _pack(*command: Argument) -> bytes:
+    packed: bytes = hiredis.pack_command(command)  # type: ignore[arg-type]  # its stub says a tuple of one
+    return packed

@@ -1,4 +1,4 @@
-"""A ClickHouse server for this machine, for those who ask for one; by default the engine lives inside the sink."""
+"""A ClickHouse server for this machine, for those who ask; by default the engine lives inside the sink."""
 
 import shutil
 import urllib.request
@@ -79,4 +79,6 @@ def server_command() -> list[str]:
         found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin")
         if found:
             return [found, *arguments]
-    raise StackError("no clickhouse-server on the PATH: install one, or leave out --clickhouse (chdb needs none)")
+    raise StackError(
+        "no clickhouse-server on the PATH: install one, or leave out --clickhouse (chdb needs none)"
+    )

@@ -81,7 +81,9 @@ class Kafka(Part):
                 [*command, *arguments], cwd=self.folder, stdout=output, stderr=output, check=False, timeout=60
             )
         if done.returncode:
-            raise StackError(f"kafka's log folder could not be formatted: {last_words(log)} (all of it in {log})")
+            raise StackError(
+                f"kafka's log folder could not be formatted: {last_words(log)} (all of it in {log})"
+            )
 
     def command(self) -> list[str]:
         """The broker's command line, to be run in its folder."""
@@ -124,7 +126,9 @@ def java() -> str:
 
 
 def _java_major(java_path: str) -> int:
-    told = subprocess.run([java_path, "-version"], capture_output=True, text=True, check=False, timeout=30).stderr
+    told = subprocess.run(
+        [java_path, "-version"], capture_output=True, text=True, check=False, timeout=30
+    ).stderr
     found = re.search(r'version "(\d+)', told)
     return int(found.group(1)) if found else 0
 
@@ -146,7 +150,9 @@ def _resolve() -> list[str]:
     try:
         import jgo
     except ImportError:
-        raise StackError("Kafka's jars are not here and neither is jgo to get them: run `make setup`") from None
+        raise StackError(
+            "Kafka's jars are not here and neither is jgo to get them: run `make setup`"
+        ) from None
     print(f"stack: getting Kafka {KAFKA_VERSION} (once, about 100 MB)", file=sys.stderr)
     try:
         artifacts = jgo.resolve("+".join(COORDINATES))
@@ -158,7 +164,9 @@ def _resolve() -> list[str]:
         return found
     except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise StackError(f"Kafka's jars could not be had ({reason}): check the network and try again") from error
+        raise StackError(
+            f"Kafka's jars could not be had ({reason}): check the network and try again"
+        ) from error
 
 
 def _cache_folder() -> Path:

@@ -119,7 +119,9 @@ def end(running: Running, *, patience_s: float, kill: bool = False) -> None:
         process.wait(patience_s)
 
 
-def wait_until(healthy: Callable[[], bool], running: Running, *, name: str, log: Path, limit_s: float) -> None:
+def wait_until(
+    healthy: Callable[[], bool], running: Running, *, name: str, log: Path, limit_s: float
+) -> None:
     """Polls a health check until it holds; a dead or a silent process is an error with its last words."""
     deadline = time.monotonic() + limit_s
     while not healthy():
@@ -133,7 +135,11 @@ def wait_until(healthy: Callable[[], bool], running: Running, *, name: str, log:
 def last_words(log: Path) -> str:
     """The line of a log that most likely says why its process ended."""
     lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    told = [line for line in lines if any(word in line.lower() for word in ("error", "exception", "fail", "fatal"))]
+    told = [
+        line
+        for line in lines
+        if any(word in line.lower() for word in ("error", "exception", "fail", "fatal"))
+    ]
     return (told or lines or ["it said nothing"])[-1][:300]
 
 
@@ -178,5 +184,7 @@ def demand_free(port: int, *, name: str, option: str) -> None:
     """Refuses a port that a person asked for and that something else has."""
     holder = bind(port)
     if holder is None or is_open(port):
-        raise StackError(f"port {port} for {name} is taken: free it, choose another with {option}, or leave it out")
+        raise StackError(
+            f"port {port} for {name} is taken: free it, choose another with {option}, or leave it out"
+        )
     holder.close()

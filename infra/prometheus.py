@@ -1,4 +1,4 @@
-"""A Prometheus for this machine: finds our processes by the files they leave, and loads the generated alert rules."""
+"""A Prometheus for this machine: finds our processes by the files they leave, loads the alert rules."""
 
 import shutil
 import urllib.request

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from infra.process import LOOPBACK, Part, StackError
 
-# The worker refuses to start without the AOF and noeviction: a key lost in silence is a member gone back in time.
+# Workers refuse to start without the AOF and noeviction: a key lost in silence is a member gone back in time.
 CONFIG = """\
 bind {host}
 port {port}
@@ -45,7 +47,9 @@ class Redis(Part):
     def healthy(self) -> bool:
         """PING, which a server that still loads its file refuses."""
         try:
-            with redis.Redis(host=LOOPBACK, port=self.port, socket_timeout=2, retry=None) as client:
+            with redis.Redis(
+                host=LOOPBACK, port=self.port, socket_timeout=2, retry=Retry(NoBackoff(), 0)
+            ) as client:
                 return bool(client.ping())
         except redis.RedisError:
             return False

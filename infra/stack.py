@@ -1,6 +1,6 @@
 """Kafka, Redis, and on request ClickHouse and Prometheus, on this machine without Docker.
 
-    python -m infra.stack up [--data DIR] [--clickhouse server] [--prometheus] [--kafka-port N] [--redis-port N]
+    python -m infra.stack up [--data DIR] [--clickhouse server] [--prometheus] [--kafka-port N] [...]
     python -m infra.stack status [--data DIR] [--json]
     python -m infra.stack down [--data DIR]
 
@@ -10,7 +10,7 @@
 For tests and the demo:
 
     with Stack(folder, clickhouse="server", prometheus=True) as stack:   # both optional
-        stack.kafka, stack.redis_url, stack.env       # "127.0.0.1:23456", "redis://...", {"MEMBERFLOW_...": ...}
+        stack.kafka, stack.redis_url, stack.env       # "127.0.0.1:23456", "redis://...", {"MEMBERFLOW_": ...}
         stack.clickhouse, stack.prometheus            # (host, native port, http port) / "http://..." or None
         stack.kill("redis"); stack.start("redis")     # SIGKILL; again on the same port with the same data
         stack.stop("kafka"); stack.start("kafka")     # the same, but asked politely
@@ -54,7 +54,7 @@ class Status(NamedTuple):
 
 
 class Stack:
-    """The parts of one data folder. `up` and `down` may be called by different processes: all is in the state file."""
+    """The parts of one data folder; `up` and `down` may be different processes: all is in the state file."""
 
     def __init__(
         self,
@@ -62,11 +62,12 @@ class Stack:
         *,
         clickhouse: Literal["chdb", "server"] = "chdb",
         prometheus: bool = False,
+        parts: tuple[str, ...] = ("kafka", "redis"),
         ports: Mapping[str, int] | None = None,
     ) -> None:
         """`ports` are demanded, by the names of PORTS; all others are chosen."""
         self.folder = Path(folder).absolute()
-        self._wanted = ["kafka", "redis"]
+        self._wanted = list(parts)
         self._wanted += ["clickhouse"] if clickhouse == "server" else []
         self._wanted += ["prometheus"] if prometheus else []
         self._demanded = dict(ports or {})
@@ -81,10 +82,10 @@ class Stack:
     def __exit__(self, *_: object) -> None:
         self.down()
 
-    # -- all parts -------------------------------------------------------------------------------------------------
+    # -- all parts
 
     def up(self) -> None:
-        """Starts what is wanted and not there; all parts answer when it returns, or none that it started is left."""
+        """Starts what is wanted and not there: it returns when all answer; if it raises, it leaves none behind."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with self._locked():
             self._read_state()
@@ -136,9 +137,11 @@ class Stack:
             self._running, self._ports = {}, {}  # all gone, as after a reboot: start anew with the same data
         elif dead:
             log = self.part(dead[0]).log
-            raise StackError(f"{dead[0]} is dead (see {log}): run `python -m infra.stack down`, then `up` again")
+            raise StackError(
+                f"{dead[0]} is dead (see {log}): run `python -m infra.stack down`, then `up` again"
+            )
 
-    # -- one part --------------------------------------------------------------------------------------------------
+    # -- one part
 
     def part(self, name: str) -> Part:
         """The part of this name, on its ports."""
@@ -183,7 +186,7 @@ class Stack:
             raise StackError(f"{name} was not started")
         return self._running[name]
 
-    # -- where things are ------------------------------------------------------------------------------------------
+    # -- where things are
 
     @property
     def kafka(self) -> str:
@@ -228,7 +231,7 @@ class Stack:
         """The same as a file."""
         return self.folder / "stack.env"
 
-    # -- what is written down --------------------------------------------------------------------------------------
+    # -- what is written down
 
     @property
     def _state_file(self) -> Path:
@@ -240,13 +243,17 @@ class Stack:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise StackError(f"another `up` or `down` works on {self.folder}: wait for it to end") from None
+                raise StackError(
+                    f"another `up` or `down` works on {self.folder}: wait for it to end"
+                ) from None
             yield
 
     def _choose_ports(self) -> None:
         for name, port in self._demanded.items():
             if self._ports.get(name, port) != port:
-                raise StackError(f"{name} is up on port {self._ports[name]}: `down` first to move it to {port}")
+                raise StackError(
+                    f"{name} is up on port {self._ports[name]}: `down` first to move it to {port}"
+                )
             if name not in self._ports:
                 demand_free(port, name=name, option=f"--{name}-port")
                 self._ports[name] = port

@@ -13,17 +13,22 @@ from rich.table import Table
 from infra.process import StackError
 from infra.stack import Stack
 
+Engine = Literal["chdb", "server"]
 DATA = Path(".stack")
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
 Data = Annotated[Path, typer.Option("--data", help="data folder of this stack")]
 AsJson = Annotated[bool, typer.Option("--json", help="for scripts")]
-PortOption = Annotated[int | None, typer.Option(help="demand this port instead of a free one", min=1, max=65_535)]
+PortOption = Annotated[
+    int | None, typer.Option(help="demand this port instead of a free one", min=1, max=65_535)
+]
 
 
 @app.command()
 def up(
     data: Data = DATA,
-    clickhouse: Annotated[Literal["chdb", "server"], typer.Option(help="server = one from the PATH")] = "chdb",
+    clickhouse: Annotated[
+        Literal["chdb", "server"], typer.Option(help="server = one from the PATH")
+    ] = "chdb",
     prometheus: Annotated[bool, typer.Option("--prometheus", help="start the one on the PATH")] = False,
     kafka_port: PortOption = None,
     redis_port: PortOption = None,
@@ -32,7 +37,12 @@ def up(
     as_json: AsJson = False,
 ) -> None:
     """Start what is not running yet; harmless when all is."""
-    asked = {"kafka": kafka_port, "redis": redis_port, "clickhouse": clickhouse_port, "prometheus": prometheus_port}
+    asked = {
+        "kafka": kafka_port,
+        "redis": redis_port,
+        "clickhouse": clickhouse_port,
+        "prometheus": prometheus_port,
+    }
     ports = {name: port for name, port in asked.items() if port is not None}
     stack = Stack(data, clickhouse=clickhouse, prometheus=prometheus, ports=ports)
     stack.up()
@@ -48,7 +58,9 @@ def status(data: Data = DATA, as_json: AsJson = False) -> None:
     show(stack, as_json=as_json)
     for part in stack.status():
         if part.health in ("dead", "silent"):
-            raise StackError(f"{part.part} is {part.health} (see {part.log}): run `python -m infra.stack down`, then `up`")
+            raise StackError(
+                f"{part.part} is {part.health} (see {part.log}): run `python -m infra.stack down`, then `up`"
+            )
 
 
 @app.command()

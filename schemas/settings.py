@@ -1,7 +1,7 @@
-"""Everything that may differ between two machines, and nothing that shapes a decision (that is the programme's).
+"""Everything that may differ between two machines; what shapes a decision is in the programme instead.
 
-One environment variable each, `MEMBERFLOW_<GROUP>__<NAME>` (`MEMBERFLOW_KAFKA__BOOTSTRAP`); secrets may also lie in
-files of a folder. Only declared here; the command line loads it once and hands on the group that is used:
+One environment variable each, `MEMBERFLOW_<GROUP>__<NAME>` (`MEMBERFLOW_KAFKA__BOOTSTRAP`); secrets may also
+lie in files of a folder. Only declared here; the command line loads it once and hands on what is used:
 
     Settings(_env_file=".stack/stack.env", _secrets_dir="/run/secrets")
 """
@@ -27,38 +27,52 @@ class Group(BaseModel):
 class Kafka(Group):
     """Where the log is."""
 
-    bootstrap: str = Field("127.0.0.1:9092", description="host:port of a broker, several with commas")
-    replication: PositiveInt = Field(1, description="copies of each topic; 3 where there are three brokers")
+    bootstrap: str = Field(default="127.0.0.1:9092", description="host:port of a broker, several with commas")
+    replication: PositiveInt = Field(
+        default=1, description="copies of each topic; 3 where there are three brokers"
+    )
 
 
 class Redis(Group):
     """Where the state is. Must run with the append-only file on and maxmemory-policy noeviction."""
 
-    url: str = Field("redis://127.0.0.1:6379/0", description="redis://[:password@]host:port/database", repr=False)
+    url: str = Field(
+        default="redis://127.0.0.1:6379/0", description="redis://[:password@]host:port/db", repr=False
+    )
 
 
 class Worker(Group):
     """How one worker works; none of these changes what is decided."""
 
-    instance: str = Field("", description="name in metrics and logs; empty = host and pid")
-    chunk_max_records: PositiveInt = Field(5_000, description="records of one chunk at most")
-    cache_members: PositiveInt = Field(1_000_000, description="decoded members kept in memory at most")
+    instance: str = Field(default="", description="name in metrics and logs; empty = host and pid")
+    chunk_max_records: PositiveInt = Field(default=5_000, description="records of one chunk at most")
+    cache_members: PositiveInt = Field(
+        default=1_000_000, description="decoded members kept in memory at most"
+    )
     # Faust waits 60 s by default: a killed worker's partitions would stand still for a minute.
-    session_timeout_s: PositiveFloat = Field(8.0, description="silence after which the group gives the partitions away")
-    watchdog_s: PositiveFloat = Field(60.0, description="lag without movement after which the process ends itself")
+    session_timeout_s: PositiveFloat = Field(
+        8.0, description="silence after which the partitions go to others"
+    )
+    watchdog_s: PositiveFloat = Field(
+        default=60.0, description="lag without movement after which it ends itself"
+    )
 
 
 class ClickHouse(Group):
-    """Where the analytics are: a server, or the engine inside the sink (`chdb`), which then serves reads itself."""
+    """Where the analytics are: a server, or the engine inside the sink (`chdb`), which then answers reads."""
 
     adapter: Literal["chdb", "server"] = "chdb"
     host: str = "127.0.0.1"
-    port: Port = Field(9000, description="native protocol of the server")
+    port: Port = Field(default=9000, description="native protocol of the server")
     database: str = "memberflow"
     user: str = "default"
     password: SecretStr = SecretStr("")
-    folder: Path = Field(Path(".stack/chdb"), description="data folder of chdb; the sink alone opens it")
-    http_host: str = Field("127.0.0.1", description="where SQL is answered over HTTP (chdb: by the sink)")
+    folder: Path = Field(
+        default=Path(".stack/chdb"), description="data folder of chdb; the sink alone opens it"
+    )
+    http_host: str = Field(
+        default="127.0.0.1", description="where SQL is answered over HTTP (chdb: by the sink)"
+    )
     http_port: Port = 8123
 
 
@@ -66,9 +80,10 @@ class Metrics(Group):
     """Where a process shows its metrics."""
 
     host: str = "127.0.0.1"
-    port: Port = Field(0, description="0 = a free one")
+    port: Port = Field(default=0, description="0 = a free one")
     targets: Path | None = Field(
-        None, description="folder where a process leaves `<job>-<pid>.json` for Prometheus' file_sd; none = it does not"
+        default=None,
+        description="where a process leaves `<job>-<pid>.json` for Prometheus' file_sd; none = it does not",
     )
 
 
@@ -84,18 +99,20 @@ class Dispatcher(Group):
     """Who gets webhooks and how hard we try. Nothing is sent before a `go_live` record in the log."""
 
     endpoints: tuple[Endpoint, ...] = ()
-    allow_private: bool = Field(default=False, description="also post to private and loopback addresses (tests, demo)")
+    allow_private: bool = Field(default=False, description="also post to private addresses (tests, demo)")
     timeout_s: PositiveFloat = 10.0
-    attempts: PositiveInt = Field(8, description="tries before a delivery is given up")
+    attempts: PositiveInt = Field(default=8, description="tries before a delivery is given up")
 
 
 class Keys(Group):
-    """Where the ed25519 keys are (PEM). The key id in a signed record is the file's name without its ending."""
+    """Where the ed25519 keys are (PEM). The key id in a signed record is the file's name without `.pem`."""
 
     folder: Path = Path(".stack/keys")
-    workers: str = Field("workers.pem", description="private key the workers sign derived records with")
-    staff: str = Field("staff.pem", description="private key of the person at this command line")
-    public: str = Field("public.json", description="`worker_keys` and `staff_keys`, base64 by key id")
+    workers: str = Field(
+        default="workers.pem", description="private key the workers sign derived records with"
+    )
+    staff: str = Field(default="staff.pem", description="private key of the person at this command line")
+    public: str = Field(default="public.json", description="`worker_keys` and `staff_keys`, base64 by key id")
 
 
 class Settings(BaseSettings):
@@ -110,8 +127,8 @@ class Settings(BaseSettings):
         extra="ignore",
     )
 
-    log: LogName = Field(DEFAULT_LOG, description="name of the log, never used again for another")
-    partitions: PositiveInt = Field(PARTITIONS, description="partitions of the log; another number is another log")
+    log: LogName = Field(default=DEFAULT_LOG, description="name of the log, never used again for another")
+    partitions: PositiveInt = Field(PARTITIONS, description="of the log; another number is another log")
     kafka: Kafka = Kafka()
     redis: Redis = Redis()
     worker: Worker = Worker()

@@ -1,7 +1,7 @@
 """Every topic, declared once: name, partitions, how records are stamped, how long and how large they may be.
 
-`topics(log)` gives the topics of one log. The default log has the plain names; any other log lives in the same broker
-under its own name (`cdnow-1.member.actions`), so an import never meets live traffic.
+`topics(log)` gives the topics of one log. The default log has the plain names; any other log lives in the
+same broker under its own name (`cdnow-1.member.actions`), so an import never meets live traffic.
 """
 
 from __future__ import annotations
@@ -72,20 +72,20 @@ def topics(log: str = DEFAULT_LOG, *, partitions: int = PARTITIONS, history: boo
 
     return Topics(
         log=log,
-        # The log is the truth and all else is computed from it, so it is kept: what retention deletes can never be
-        # rebuilt or audited. It also goes by the record's stamp: an import of 1997 would be deleted within minutes.
+        # The log is the truth and all else is computed from it, so it is kept: what retention deletes can
+        # never be rebuilt or audited. It also goes by the record's stamp: 1997 would be deleted within minutes.
         actions=topic(
             "member.actions",
             size=256 * KIB,
             retention_ms=FOR_EVER,
             stamp="CreateTime" if history else "LogAppendTime",
         ),
-        # A chunk of 5,000 actions is one batch of facts, and a batch that is refused for its size halts a partition.
+        # A chunk of 5,000 actions is one batch of facts; one refused for its size would halt a partition.
         facts=topic("member.facts", size=8 * KIB * KIB, retention_ms=30 * DAY_MS),
         aggregates=topic("member.aggregates", size=8 * KIB * KIB, retention_ms=30 * DAY_MS),
-        # The original bytes (1 MiB at most) and room for the headers that say where it came from. Dead letters of
-        # reason `rule` are part of the truth: a replay skips those offsets, so they are kept as long as the log.
+        # The original bytes and room for the headers that say where it came from. Dead letters of reason
+        # `rule` are part of the truth (a replay skips those offsets), so they are kept as long as the log.
         dead_letters=topic("member.actions.dlq", size=(1024 + 64) * KIB, retention_ms=FOR_EVER),
-        # What the dispatcher meant to send and what came of it; a contact must stay known as long as facts are.
+        # What the dispatcher meant to send and what came of it: known as long as the facts that caused it.
         contacts=topic("member.contacts.journal", size=KIB * KIB, retention_ms=30 * DAY_MS),
     )

@@ -3,17 +3,16 @@
 import os
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
-from infra.process import StackError
 from infra.stack import Stack
 
 NOTHING_MAY_SKIP = "MEMBERFLOW_TEST_NO_SKIP"
 
 
-def absent(reason: str) -> None:
+def absent(reason: str) -> NoReturn:
     """Skips a test whose real part is not on this machine; where nothing may skip, as in CI, fails it."""
     if os.environ.get(NOTHING_MAY_SKIP) == "1":
         pytest.fail(reason)
@@ -24,8 +23,8 @@ def absent(reason: str) -> None:
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """Kafka and Redis for the whole session; every process is ended by its id at the end.
 
-    Shared: take names of topics, logs and members that are your own, and never stop its parts. A test that kills
-    something starts a `Stack` of its own.
+    Shared: take names of topics, logs and members that are your own, and never stop its parts. A test that
+    kills something starts a `Stack` of its own.
     """
     with Stack(tmp_path_factory.mktemp("stack")) as running:
         yield running
@@ -46,8 +45,8 @@ def redis_url(stack: Stack) -> str:
 @pytest.fixture(scope="session")
 def clickhouse_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int, int]]:
     """Host, native port and HTTP port of a real ClickHouse server from the PATH."""
-    folder: Path = tmp_path_factory.mktemp("clickhouse")
-    with Stack(folder, parts=("clickhouse",)) as running:
+    on_path("clickhouse-server")
+    with Stack(tmp_path_factory.mktemp("clickhouse"), clickhouse="server", parts=()) as running:
         assert running.clickhouse is not None
         yield running.clickhouse
 
@@ -57,5 +56,4 @@ def on_path(name: str) -> str:
     found = shutil.which(name) or shutil.which(name, path="/usr/sbin")
     if found is None:
         absent(f"no {name} on the PATH")
-        raise StackError(name)
     return found

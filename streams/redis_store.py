@@ -5,12 +5,12 @@ state and offset live or die together.
 """
 
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import TypeVar
 
 from .errors import StateExists, StateLost, StoreUnsafe
-from .redis_link import Argument, RedisLink, Reply, Script
+from .redis_link import ANSWER_TIMEOUT_S, Argument, RedisLink, Reply, Script, encode
 from .store import PARTS, Acquired, Answer, Commit, Dump, Identity, Part, Refused, first_image, key
 
 SLICE = 4_000  # fields a command: Redis serves nobody else meanwhile, 4,000 states are about a millisecond
@@ -23,9 +23,16 @@ _COMMIT, _ACQUIRE, _BOOTSTRAP = Script("commit.lua"), Script("acquire.lua"), Scr
 class RedisStore:
     """The port of `store.py` on one Redis, for the partitions of one log."""
 
-    def __init__(self, url: str, log: str, token: Callable[[], str] | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        log: str,
+        *,
+        token: Callable[[], str] | None = None,
+        answer_timeout_s: float = ANSWER_TIMEOUT_S,
+    ) -> None:
         self.log = log
-        self._link = RedisLink(url)
+        self._link = RedisLink(url, answer_timeout_s)
         self._token = token or _random_token
 
     async def check(self) -> str:
@@ -53,20 +60,22 @@ class RedisStore:
         """Begin a partition: stage the image under names of its own, then put it in place by one script."""
         image = first_image(identity, incarnation, dump)
         staged = [self._key(partition, f"{part}-{self._token()}") for part in PARTS[1:]]
-        for name, (command, flat) in zip(staged, _flat_parts(image), strict=True):
-            await self._stage(name, command, flat)
+        await self._stage(staged[0], "HSET", _fields(image.states))
+        await self._stage(staged[1], "ZADD", _scores(image.timers))
+        await self._stage(staged[2], "HSET", _fields(image.buckets))
+        await self._stage(staged[3], "HSET", _fields(image.pages))
         sizes = [len(part) for part in (image.states, image.timers, image.buckets, image.pages)]
         answer, what = await self._link.run(
             _BOOTSTRAP,
             [*self._keys(partition), *staged],
-            [int(replace), *sizes, *_header_fields(image)],
+            [b"%d" % number for number in (replace, *sizes)] + _header_fields(image),
         )
         if answer != b"ok":
             await self._link.call("UNLINK", *staged)
             why = "exists" if answer == b"exists" else "expired while it was staged"
             raise StateExists(f"{what.decode()} {why}")
 
-    async def _stage(self, name: str, command: str, flat: list[Argument]) -> None:
+    async def _stage(self, name: str, command: str, flat: list[bytes]) -> None:
         for some in _slices(flat, 2 * SLICE):
             await self._link.pipeline([(command, name, *some), ("EXPIRE", name, STAGED_FOR_S)])
 
@@ -76,9 +85,9 @@ class RedisStore:
         Reading after the script is safe: whoever takes the partition in between fences our first commit.
         """
         owner = self._token()
-        bound: list[Argument] = [identity.log, identity.topic_id, identity.partitions]
+        bound: list[Argument] = [owner, state_version, identity.log, identity.topic_id, identity.partitions]
         keys = [*self._keys(partition), self._key(partition, "halted")]
-        reply = await self._link.run(_ACQUIRE, keys, [owner, state_version, *bound])
+        reply = await self._link.run(_ACQUIRE, keys, [encode(value) for value in bound])
         if reply[0] != b"OK":
             return Refused(answer=reply[0].decode(), detail=reply[1].decode())
         _, incarnation, offset, crc, partition_state = reply
@@ -136,7 +145,7 @@ class RedisStore:
 
     async def offsets(self, partitions: Sequence[int]) -> dict[int, int | None]:
         """Next offset to read per partition."""
-        found = await self._fields(partitions, "header", "offset")
+        found = await self._each(partitions, "header", "offset")
         return {partition: int(offset) if offset else None for partition, offset in found}
 
     async def halt(self, partition: int, reason: str) -> None:
@@ -145,7 +154,7 @@ class RedisStore:
 
     async def halted(self, partitions: Sequence[int]) -> dict[int, str]:
         """The halted ones among these."""
-        found = await self._fields(partitions, "halted", "reason")
+        found = await self._each(partitions, "halted", "reason")
         return {partition: reason.decode() for partition, reason in found if reason is not None}
 
     async def resume(self, partition: int) -> bool:
@@ -160,7 +169,7 @@ class RedisStore:
         """Close the connections."""
         await self._link.close()
 
-    async def _fields(self, numbers: Sequence[int], part: Part, field: str) -> list[tuple[int, bytes | None]]:
+    async def _each(self, numbers: Sequence[int], part: Part, field: str) -> list[tuple[int, bytes | None]]:
         replies = await self._link.pipeline(("HGET", self._key(number, part), field) for number in numbers)
         return list(zip(numbers, replies, strict=True))
 
@@ -175,40 +184,42 @@ def _random_token() -> str:
     return secrets.token_hex(8)
 
 
-def _arguments(commit: Commit) -> list[Argument]:
+def _arguments(commit: Commit) -> list[bytes]:
     """The script's arguments, flat. No Python step per member: this is on the way of every action."""
-    flat: list[Argument] = [
-        commit.incarnation,
-        commit.owner,
-        commit.from_offset,
-        commit.next_offset,
-        commit.commit_id,
-        commit.crc,
+    flat = [
+        commit.incarnation.encode(),
+        commit.owner.encode(),
+        b"%d" % commit.from_offset,
+        b"%d" % commit.next_offset,
+        commit.commit_id.encode(),
+        b"%d" % commit.crc,
         commit.partition_state,
     ]
-    timers = zip(commit.timers.values(), commit.timers.keys(), strict=True)
-    for count, pairs, gone in (
-        (len(commit.states), commit.states.items(), commit.states_gone),
-        (len(commit.timers), timers, commit.timers_gone),
-        (len(commit.buckets), commit.buckets.items(), commit.buckets_gone),
-        (len(commit.pages), commit.pages.items(), commit.pages_gone),
+    for part, gone in (
+        (_fields(commit.states), commit.states_gone),
+        (_scores(commit.timers), commit.timers_gone),
+        (_fields(commit.buckets), commit.buckets_gone),
+        (_fields(commit.pages), commit.pages_gone),
     ):
-        flat.append(2 * count)
-        flat.extend(chain.from_iterable(pairs))
-        flat.append(len(gone))
-        flat.extend(gone)
+        flat.append(b"%d" % len(part))
+        flat.extend(part)
+        flat.append(b"%d" % len(gone))
+        flat.extend(map(str.encode, gone))
     return flat
 
 
-def _flat_parts(image: Dump) -> Iterator[tuple[str, list[Argument]]]:
-    """How each part of an image is written: the command and its arguments after the key."""
-    yield "HSET", list(chain.from_iterable(image.states.items()))
-    yield "ZADD", list(chain.from_iterable((armed, member) for member, armed in image.timers.items()))
-    yield "HSET", list(chain.from_iterable(image.buckets.items()))
-    yield "HSET", list(chain.from_iterable(image.pages.items()))
+def _fields(values: Mapping[str, bytes]) -> list[bytes]:
+    """What HSET takes: field, value, field, value."""
+    return list(chain.from_iterable(zip(map(str.encode, values), values.values(), strict=True)))
 
 
-def _header_fields(image: Dump) -> list[Argument]:
+def _scores(timers: Mapping[str, int]) -> list[bytes]:
+    """What ZADD takes: score, member, score, member."""
+    armed = map(str.encode, map(str, timers.values()))
+    return list(chain.from_iterable(zip(armed, map(str.encode, timers), strict=True)))
+
+
+def _header_fields(image: Dump) -> list[bytes]:
     fields: dict[str, Argument] = {
         "incarnation": image.incarnation,
         "owner": "",
@@ -221,7 +232,7 @@ def _header_fields(image: Dump) -> list[Argument]:
         "state": image.partition_state,
         "offset": image.next_offset,
     }
-    return list(chain.from_iterable(fields.items()))
+    return [encode(part) for field in fields.items() for part in field]
 
 
 def _dump(header: Reply, states: Reply, timers: Reply, buckets: Reply, pages: Reply) -> Dump:

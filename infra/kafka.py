@@ -98,7 +98,7 @@ class Kafka(Part):
         if not is_open(self.port):
             return False
         try:
-            admin = KafkaAdminClient(bootstrap_servers=self.address, request_timeout_ms=5_000)
+            admin = KafkaAdminClient(bootstrap_servers=self.address, bootstrap_timeout_ms=2_000)
             try:
                 return bool(admin.describe_cluster()["brokers"])
             finally:

@@ -85,7 +85,7 @@ class Stack:
     # -- all parts
 
     def up(self) -> None:
-        """Starts what is wanted and not there: it returns when all answer; if it raises, it leaves none behind."""
+        """Starts what is wanted and not there; returns when all answer, leaves none behind when it raises."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with self._locked():
             self._read_state()

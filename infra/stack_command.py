@@ -76,7 +76,9 @@ def show(stack: Stack, *, as_json: bool) -> None:
         listed = {part.part: part._asdict() for part in parts}
         print(json.dumps({"parts": listed, "env": stack.env if stack.env_file.exists() else {}}, indent=2))
         return
-    table = Table("part", "health", "pid", "address", "log")
+    table = Table("part", "health", "pid")
+    table.add_column("address", no_wrap=True)
+    table.add_column("log", overflow="fold")
     for part in parts:
         table.add_row(part.part, part.health, str(part.pid or ""), part.address, part.log)
     Console(soft_wrap=True).print(table)

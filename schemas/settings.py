@@ -1,7 +1,8 @@
 """Everything that may differ between two machines; what shapes a decision is in the programme instead.
 
 One environment variable each, `MEMBERFLOW_<GROUP>__<NAME>` (`MEMBERFLOW_KAFKA__BOOTSTRAP`); secrets may also
-lie in files of a folder. Only declared here; the command line loads it once and hands on what is used:
+lie in files of a folder (`clickhouse__password`). Only declared here; the command line loads it once
+and hands on what is used:
 
     Settings(_env_file=".stack/stack.env", _secrets_dir="/run/secrets")
 """
@@ -10,7 +11,8 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, HttpUrl, PositiveFloat, PositiveInt, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NestedSecretsSettingsSource, SettingsConfigDict
+from pydantic_settings.sources import PydanticBaseSettingsSource, SecretsSettingsSource
 
 from schemas.topics import DEFAULT_LOG, PARTITIONS
 
@@ -51,7 +53,7 @@ class Worker(Group):
     )
     # Faust waits 60 s by default: a killed worker's partitions would stand still for a minute.
     session_timeout_s: PositiveFloat = Field(
-        8.0, description="silence after which the partitions go to others"
+        default=8.0, description="silence after which the partitions go to others"
     )
     watchdog_s: PositiveFloat = Field(
         default=60.0, description="lag without movement after which it ends itself"
@@ -137,3 +139,22 @@ class Settings(BaseSettings):
     dispatcher: Dispatcher = Dispatcher()
     keys: Keys = Keys()
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Secret files may name a setting inside a group, which the default source cannot."""
+        assert isinstance(file_secret_settings, SecretsSettingsSource)
+        secrets = NestedSecretsSettingsSource(
+            file_secret_settings,
+            secrets_prefix="",
+            secrets_nested_delimiter="__",
+            secrets_dir_missing="error",
+        )
+        return init_settings, env_settings, dotenv_settings, secrets

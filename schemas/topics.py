@@ -73,7 +73,7 @@ def topics(log: str = DEFAULT_LOG, *, partitions: int = PARTITIONS, history: boo
     return Topics(
         log=log,
         # The log is the truth and all else is computed from it, so it is kept: what retention deletes can
-        # never be rebuilt or audited. It also goes by the record's stamp: 1997 would be deleted within minutes.
+        # never be rebuilt or audited. It also goes by the record's stamp: 1997 would be gone in minutes.
         actions=topic(
             "member.actions",
             size=256 * KIB,

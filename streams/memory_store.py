@@ -183,6 +183,10 @@ class MemoryStore:
         """Let one key hold a string from now on."""
         self._spoiled[partition, part] = "string"
 
+    def heal(self, partition: int, part: Part) -> None:
+        """Let that key be again what it was."""
+        self._spoiled.pop((partition, part), None)
+
     def _wrong_type(self, partition: int) -> str:
         for part in PARTS:
             if (partition, part) in self._spoiled:

@@ -108,7 +108,7 @@ class RedisLink:
     def _told(self, error: Exception) -> MemberflowError:
         """Our error for theirs. Redis 6 wraps a refusal met inside a script: its word may stand anywhere."""
         code = getattr(error, "status_code", None) or ""  # redis-py cuts the first word off where it knows it
-        text = f"{code} {error}".strip() or type(error).__name__
+        text = f"{code} {error}".strip(" .") or type(error).__name__
         words = set(text.split())
         if isinstance(error, (NoPermissionError, AuthenticationError)):
             what = f"Redis at {self.where} refuses this user ({text})"

@@ -79,6 +79,9 @@ class MemberState(Struct, array_like=True, gc=False):
     ids_at: int = 0
     page_first: int = 0
     page_count: int = 0
+    # the home region each tier was entered under: it leaves under the same one, so sums by region hold
+    presence_region: str = ""
+    buying_region: str = ""
 
 
 encode = msgspec.msgpack.Encoder().encode

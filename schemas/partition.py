@@ -28,6 +28,8 @@ class PartitionState(Struct, array_like=True):
     rule_letters: list[int] = []  # offsets of `rule` dead letters in the window
     verdicts: dict[str, int] = {}  # how many records ended as what; they sum to the offset
     live: bool = False  # a go_live record was seen
+    sweep_next: int = 0  # the next ordinal a new programme is shown to
+    sweep_until: int = 0  # where that sweep ends
 
 
 encode = msgspec.msgpack.Encoder().encode

@@ -121,6 +121,9 @@ class Step(Part):
     after_days: Annotated[int, Field(ge=1, le=4000)]
 
 
+TIERS = tuple("blue yellow red value rhythm light L1 mood medium L2 path L3 heavy lost".split())
+"""Every tier the code knows, numbered from 1 in the state: the order never changes, new ones go last."""
+
 Ladder = Annotated[tuple[Step, ...], Field(min_length=1, max_length=16, strict=False)]
 
 
@@ -141,6 +144,9 @@ class TierRules(Part):
             for step in ladder:
                 if step.tier not in self.gravity:
                     raise ValueError(f"{name}: {step.tier} is missing in gravity")
+        unknown = sorted(set(self.gravity) - set(TIERS))
+        if unknown:
+            raise ValueError(f"no such tier: {', '.join(unknown)}; known: {', '.join(TIERS)}")
         if len(set(self.gravity)) != len(self.gravity):
             raise ValueError("gravity names a tier twice")
         return self
@@ -150,6 +156,7 @@ class Limits(Part):
     """Technical numbers that shape decisions."""
 
     wakes_per_record: Annotated[int, Field(ge=1, le=100_000)] = 2_000
+    sweep_per_record: Annotated[int, Field(ge=1, le=10_000)] = 20
     block_offsets: Annotated[int, Field(ge=1_000, le=10_000_000)] = 100_000
     orders_kept: Annotated[int, Field(ge=1, le=1_000)] = 200
     orders_days: Days = 180

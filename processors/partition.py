@@ -1,0 +1,459 @@
+"""The fold of one partition: a record and the state so far in, facts and the next state out.
+
+Worker, replay, rebuild, audit and crash machine run this one object. It reads nothing but its state and the records
+it is given, so where a chunk ends, what is cached and who runs it cannot matter. A failed run leaves it half changed:
+drop it and acquire again.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
+
+from msgspec import Struct
+
+from processors import control, signature
+from processors.aggregate import Buckets
+from processors.member import Decision, Member, Moment, decide, wake
+from processors.partitioner import partition_of
+from processors.refusal import personal_id, refusal
+from processors.timers import Timers
+from processors.versions import NotUnderstood, Versions
+from schemas import facts as fact_codec
+from schemas import partition as partition_codec
+from schemas.actions import Action
+from schemas.aggregates import Bucket
+from schemas.dead_letters import VALUE_BYTES_MAX, DeadLetter
+from schemas import decoding
+from schemas.decoding import Controlled, Decoded, Derived, Staff, blank
+from schemas.facts import Fact
+from schemas.partition import PartitionState
+from schemas.records import Cause, Forward, Tick
+from schemas.verdicts import Reason, Rejected, Verdict
+
+EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+
+
+class RecordLike(Protocol):
+    """A record as any consumer hands it over: `timestamp` in milliseconds."""
+
+    @property
+    def offset(self) -> int: ...
+    @property
+    def timestamp(self) -> int: ...
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def value(self) -> bytes | None: ...
+    @property
+    def headers(self) -> Sequence[tuple[str, bytes]]: ...
+
+
+class Failure(Struct, frozen=True):
+    """A record that a rule choked on. `known`: its dead letter is in the log already, so it is skipped for ever."""
+
+    exception: str
+    message: str
+    stacktrace: str = ""
+    known: bool = False
+
+
+class RuleFailed(Exception):
+    """A rule raised at an offset: acquire again and run the chunk with this offset in `skip`."""
+
+    def __init__(self, offset: int, cause: Exception) -> None:
+        super().__init__(f"offset {offset}: {cause!r}")
+        self.offset, self.cause = offset, cause
+
+
+class Halt(Exception):
+    """The partition must not pass this offset before a person has looked."""
+
+    def __init__(self, offset: int, reason: str) -> None:
+        super().__init__(reason)
+        self.offset, self.reason = offset, reason
+
+
+class Output(Struct):
+    """What a run brought about. Facts are encoded, in order of n; the rest is what one commit moves."""
+
+    fact_keys: list[bytes] = []
+    facts: list[bytes] = []
+    letters: list[DeadLetter] = []
+    forwards: list[tuple[int, Forward]] = []  # (partition to, record)
+    buckets: list[Bucket] = []
+    touched: dict[str, Member] = {}
+    timers: dict[str, int] = {}
+    timers_gone: dict[str, None] = {}
+    pages: dict[str, bytes] = {}
+    pages_gone: list[str] = []
+    buckets_gone: set[str] = set()
+    ticks: list[str] = []  # owners whose ticks came by
+
+    def publishes(self) -> bool:
+        """Whether anything has to be acknowledged before the commit."""
+        return bool(self.facts or self.letters or self.forwards or self.buckets)
+
+
+class Needs(Struct):
+    """What has to be loaded before the next record can be applied."""
+
+    members: list[str] = []
+    ordinals: list[int] = []
+
+
+class Partition:
+    """One partition of the log, between two records."""
+
+    def __init__(
+        self,
+        topic: str,
+        number: int,
+        partitions: int,
+        state: PartitionState,
+        timers: Iterable[tuple[int, str]] = (),
+        buckets: Mapping[str, bytes] | None = None,
+        skip: Mapping[int, Failure] | None = None,
+    ) -> None:
+        self.topic, self.number, self.partitions, self.state = topic, number, partitions, state
+        self.members: dict[str, Member] = {}  # the cache: a member needed and not here ends the run
+        self.directory: dict[int, str] = {}  # ordinal -> member, as far as a sweep has asked
+        self.timers = Timers(timers)
+        self.buckets = Buckets(state.log, number, state.block)
+        self.buckets.load(buckets or {})
+        self.stored_buckets = set(buckets or {})
+        self.skip = dict(skip or {})
+        self.versions = Versions(state.programmes, state.clock)
+        self.verdicts = {verdict: state.verdicts.get(verdict.value, 0) for verdict in Verdict}
+        self.out = Output()
+        self.needs = Needs()
+        self.offset = -1  # of the record at hand
+        self.index = 0  # of its next fact or derived record
+
+    # -- running ------------------------------------------------------------------------------------------------
+
+    def run(self, records: Sequence[RecordLike], items: Sequence[Decoded], start: int = 0) -> int:
+        """Apply records from `start` on; return how far it came. Short of the end, `needs` says what to load.
+
+        Raises `RuleFailed`, and `Halt` with everything before that record in `out`.
+        """
+        for at in range(start, len(records)):
+            record, item = records[at], items[at]
+            if not self._ready(record, item):
+                return at
+            self._apply(record, item)
+        return len(records)
+
+    def take(self) -> Output:
+        """The output since the last call; the next run begins an empty one."""
+        out, self.out = self.out, Output()
+        return out
+
+    def encode_state(self) -> bytes:
+        """The partition's own state, for the commit."""
+        self.state.verdicts = {verdict.value: n for verdict, n in self.verdicts.items() if n}
+        return partition_codec.encode(self.state)
+
+    def take_buckets(self, out: Output) -> dict[str, bytes]:
+        """The changed buckets for the commit; those of a closed block that are gone stay in `out.buckets_gone`."""
+        put = self.buckets.take_dirty()
+        out.buckets_gone.difference_update(put)
+        self.stored_buckets.difference_update(out.buckets_gone)
+        self.stored_buckets.update(put)
+        return put
+
+    def pass_markers(self, count: int) -> None:
+        """Pass offsets that hold no record for us (transaction markers, aborted records): counted, nothing else."""
+        self.verdicts[Verdict.MARKER] += count
+
+    # -- one record ---------------------------------------------------------------------------------------------
+
+    def _ready(self, record: RecordLike, item: Decoded) -> bool:
+        """Whether everyone this record needs is in the cache; else fill `needs`."""
+        member_id = subject(item)
+        missing: list[str] = []
+        if member_id is not None and member_id not in self.members:
+            missing.append(member_id)
+        clock = max(self.state.clock, record.timestamp)
+        heap = self.timers.heap
+        if heap and heap[0][0] <= clock:
+            missing.extend(m for m in self.timers.due(clock, self._wake_cap(clock)) if m not in self.members)
+        ordinals: list[int] = []
+        if self.state.sweep_until or clock >= self.versions.next_switch:
+            step = self._sweep_step(clock)
+            ordinals = [o for o in step if o not in self.directory]
+            missing.extend(m for o in step if (m := self.directory.get(o)) and m not in self.members)
+        if missing or ordinals:
+            self.needs = Needs(members=missing, ordinals=ordinals)
+            return False
+        return True
+
+    def _apply(self, record: RecordLike, item: Decoded) -> None:
+        """The clock moves, buckets are published, those due are woken; then the record itself."""
+        state = self.state
+        self.offset, self.index = record.offset, 0
+        if record.timestamp > state.clock:
+            state.clock = record.timestamp
+        clock = state.clock
+        self._publish_buckets(clock)
+        if clock >= self.versions.next_switch:
+            self.versions.switch(clock)
+            state.sweep_next, state.sweep_until = 1, state.ordinals + 1
+        heap = self.timers.heap
+        if heap and heap[0][0] <= clock:
+            self._wake_due(subject(item), clock)
+        if state.sweep_until:
+            self._sweep(clock)
+        if self.skip and record.offset in self.skip:
+            self._skipped(record, self.skip[record.offset])
+        elif isinstance(item, Action):
+            self._act(record, item)
+        else:
+            self._other(record, item)
+
+    def _act(self, record: RecordLike, action: Action, *, forwarded: bool = False) -> None:
+        """An action: refused without state, forwarded to its partition, or decided by the rules."""
+        state = self.state
+        since = action.occurred_at - EPOCH
+        at = (since.days * 86_400 + since.seconds) * 1_000 + since.microseconds // 1_000
+        rules, in_force = self.versions.at(at), self.versions.in_force
+        if rules is None or in_force is None:
+            return self._reject(record, Rejected(Reason.NO_PROGRAMME, source=action.source))
+        if at > state.clock + rules.future_ms:
+            at = state.clock
+        member = self.members[action.member_id]
+        new = member.state.ordinal == 0
+        refused = refusal(rules, action, at, state.history_from) or (personal_id(action) if new else None)
+        if refused:
+            return self._reject(record, refused)
+        if new and (home := partition_of(member.id, self.partitions)) != self.number:
+            return self._stray(record, action, home, forwarded=forwarded)
+        try:
+            moment = Moment(at, state.clock, self.offset, self.index)
+            decision = decide(rules, in_force, state.id_key, member, action, moment)
+        except (MemoryError, RecursionError):
+            raise  # the process is unwell, not the record
+        except Exception as error:
+            raise RuleFailed(self.offset, error) from error
+        self.verdicts[decision.verdict] += 1
+        if decision.verdict is Verdict.APPLIED:
+            if new:
+                self._first_sight(member)
+            day = rules.calendar.day(at)
+            self.buckets.count(rules, member.state, action, at, day, self.offset, decision.facts)
+            self._take(member, decision)
+            if decision.wake_at and not 0 < member.state.armed <= decision.wake_at:
+                self._arm(member, decision.wake_at)
+        else:
+            for fact in decision.facts:
+                self._emit(fact)
+
+    def _first_sight(self, member: Member) -> None:
+        """Give a member its ordinal, and the directory its entry: sweeps go by it."""
+        self.state.ordinals += 1
+        member.state.ordinal = self.state.ordinals
+        self.out.pages[f"#{self.state.ordinals}"] = member.id.encode()
+
+    # -- wakes --------------------------------------------------------------------------------------------------
+
+    def _wake_cap(self, clock: int) -> int:
+        rules = self.versions.next_at(clock)
+        return rules.programme.limits.wakes_per_record if rules else 1
+
+    def _wake_due(self, own: str | None, clock: int) -> None:
+        """Wake the record's own member first, outside of the cap, then the others due in the order (armed, id)."""
+        if own is not None and 0 < self.timers.armed.get(own, 0) <= clock:
+            self._wake(self.members[own], clock)
+        for member_id in self.timers.due(clock, self._wake_cap(clock)):
+            self._wake(self.members[member_id], clock)
+
+    def _wake(self, member: Member, clock: int) -> None:
+        """Judge what is due for a member; its entry then stands at its next moment, or is taken away."""
+        rules = self.versions.in_force
+        assert rules is not None, "a timer without a programme"
+        decision = wake(rules, member, clock, self.offset, self.index)
+        self.buckets.count_facts(rules, member.state, self.offset, decision.facts)
+        self._take(member, decision)
+        if decision.wake_at:
+            self._arm(member, decision.wake_at)
+        elif member.state.armed:
+            member.state.armed = 0
+            self.timers.disarm(member.id)
+            self.out.timers.pop(member.id, None)
+            self.out.timers_gone[member.id] = None
+
+    def _arm(self, member: Member, at: int) -> None:
+        if member.state.armed != at:
+            member.state.armed = at
+            self.timers.arm(member.id, at)
+            self.out.timers[member.id] = at
+            self.out.timers_gone.pop(member.id, None)
+
+    def _sweep_step(self, clock: int) -> range:
+        """The ordinals that the next record shows the new programme to."""
+        first, until = self.state.sweep_next, self.state.sweep_until
+        if clock >= self.versions.next_switch:
+            first, until = 1, self.state.ordinals + 1
+        rules = self.versions.next_at(clock)
+        step = rules.programme.limits.sweep_per_record if rules else 1
+        return range(first, min(until, first + step))
+
+    def _sweep(self, clock: int) -> None:
+        """A new programme reaches silent members too, some per record."""
+        step = self._sweep_step(clock)
+        for ordinal in step:
+            self._wake(self.members[self.directory.pop(ordinal)], clock)
+        self.state.sweep_next = step.stop
+        if step.stop >= self.state.sweep_until:
+            self.state.sweep_next = self.state.sweep_until = 0
+
+    # -- records that are no plain action -----------------------------------------------------------------------
+
+    def _other(self, record: RecordLike, item: Decoded) -> None:
+        if isinstance(item, Tick):
+            self.out.ticks.append(item.owner)
+            self.verdicts[Verdict.TICK] += 1
+        elif isinstance(item, Rejected):
+            self._reject(record, item)
+        elif isinstance(item, Staff):
+            if signature.holds(item.envelope, self.state.staff_keys):
+                self._act(record, item.action)
+            else:
+                self._unsigned(record, item.action.source)
+        elif isinstance(item, Derived):
+            self._derived(record, item)
+        else:
+            self._control(record, item)
+
+    def _derived(self, record: RecordLike, item: Derived) -> None:
+        """A forwarded stray: once per cause, for ever, however late it is repeated."""
+        if not signature.holds(item.envelope, self.state.worker_keys):
+            return self._unsigned(record)
+        cause = item.body.cause
+        origin = f"{cause.log}:{cause.partition}"
+        if (cause.offset, cause.index) <= self.state.causes.get(origin, (-1, -1)):
+            self.verdicts[Verdict.DERIVED_IGNORED] += 1
+            return None
+        self.state.causes[origin] = (cause.offset, cause.index)
+        if isinstance(item.action, Rejected):
+            return self._reject(record, item.action)
+        return self._act(record, item.action, forwarded=True)
+
+    def _control(self, record: RecordLike, item: Controlled | decoding.NotUnderstood) -> None:
+        if isinstance(item, decoding.NotUnderstood):
+            if not signature.holds(item.envelope, self.state.staff_keys):
+                return self._unsigned(record)
+            raise Halt(self.offset, f"control record not understood: {item.detail}")
+        judged = control.judge(self.state, item.envelope, item.body, record.timestamp, self.number)
+        if isinstance(judged, Rejected):
+            return self._reject(record, judged)
+        if judged is None:
+            self.verdicts[Verdict.CONTROL_IGNORED] += 1
+            return None
+        try:
+            self.versions, fact = control.apply(self.state, self.versions, item.body)
+        except NotUnderstood as error:
+            raise Halt(self.offset, f"programme not understood: {error}") from None
+        self.buckets.log = self.state.log
+        self.verdicts[Verdict.CONTROL] += 1
+        self._emit(fact)
+        return None
+
+    def _stray(self, record: RecordLike, action: Action, home: int, *, forwarded: bool) -> None:
+        """A record that another partitioner put here goes to its own partition, once."""
+        if forwarded:
+            return self._reject(record, Rejected(Reason.STRAY, detail="forwarded, and still a stray"))
+        cause = Cause(self.state.log, self.number, self.offset, self.index)
+        self.index += 1
+        headers = tuple((name, bytes(content or b"")) for name, content in record.headers)
+        self.out.forwards.append((home, Forward(cause, action.member_id, record.value or b"", headers)))
+        self.verdicts[Verdict.FORWARDED] += 1
+        return None
+
+    def _skipped(self, record: RecordLike, failure: Failure) -> None:
+        """A record that a rule choked on: a dead letter, and too many of them halt the partition."""
+        limits = self.versions.in_force.programme.limits if self.versions.in_force else None
+        window = [o for o in self.state.rule_letters if limits and o > self.offset - limits.rule_window_offsets]
+        if limits and len(window) >= limits.rule_letters and not failure.known:
+            raise Halt(self.offset, f"more than {limits.rule_letters} rule failures: {failure.message}")
+        self.state.rule_letters = [*window, self.offset]
+        rejected = Rejected(Reason.RULE, "$", failure.message[:500])
+        self._reject(record, rejected, failure)
+
+    def _unsigned(self, record: RecordLike, source: str = "") -> None:
+        self._reject(record, Rejected(Reason.UNSIGNED, "$.signature", "not signed with a key in force", source))
+
+    def _reject(self, record: RecordLike, rejected: Rejected, failure: Failure | None = None) -> None:
+        value, personal = record.value, rejected.reason is Reason.PERSONAL
+        if value is not None and len(value) > VALUE_BYTES_MAX:
+            value = b"sha256:" + hashlib.sha256(value).hexdigest().encode()
+        elif personal and value is not None:
+            value = blank(value)
+        letter = DeadLetter(
+            topic=self.topic,
+            partition=self.number,
+            offset=self.offset,
+            key=record.key,
+            value=value,
+            headers=tuple((name, bytes(content or b"")) for name, content in record.headers),
+            rejected=rejected,
+            exception=failure.exception if failure else "",
+            stacktrace=failure.stacktrace if failure else "",
+            blanked=personal,
+        )
+        self.out.letters.append(letter)
+        self.verdicts[Verdict.DEAD_LETTER] += 1
+
+    # -- what comes out -----------------------------------------------------------------------------------------
+
+    def _publish_buckets(self, clock: int) -> None:
+        """The first record of a new second or block publishes what changed before it; a block then begins anew."""
+        state, rules = self.state, self.versions.in_force
+        if rules is None:
+            return
+        block = self.offset // rules.programme.limits.block_offsets
+        if clock // 1000 == state.published_second and block == state.block:
+            return
+        self.out.buckets.extend(self.buckets.changed(state.published_offset))
+        state.published_second, state.published_offset = clock // 1000, self.offset - 1
+        if block != state.block:
+            self.out.buckets_gone.update(self.stored_buckets)
+            self.buckets.clear(block)
+            state.block = block
+
+    def _take(self, member: Member, decision: Decision) -> None:
+        """Note what a decision changed."""
+        out, state = self.out, member.state
+        out.touched[member.id] = member
+        if decision.page:
+            out.pages[f"{member.id}:{state.page_first + state.page_count - 1}"] = decision.page
+        if decision.pages_gone:
+            for number in range(state.page_first - decision.pages_gone, state.page_first):
+                out.pages_gone.append(f"{member.id}:{number}")
+        for fact in decision.facts:
+            self._emit(fact)
+
+    def _emit(self, fact: Fact) -> None:
+        state = self.state
+        state.n += 1
+        fact.log = state.log
+        fact.partition = self.number
+        fact.offset = self.offset
+        fact.index = self.index
+        fact.n = state.n
+        self.index += 1
+        self.out.facts.append(fact_codec.encode(fact))
+        self.out.fact_keys.append(fact.member_id.encode())
+
+
+def subject(item: Decoded) -> str | None:
+    """The member a record speaks of, or None."""
+    if isinstance(item, Action):
+        return item.member_id
+    if isinstance(item, Staff):
+        return item.action.member_id
+    if isinstance(item, Derived) and isinstance(item.action, Action):
+        return item.action.member_id
+    return None

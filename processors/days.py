@@ -1,44 +1,98 @@
-"""The rings of a member's recent programme days: bitmaps, counts for caps and weights, all relative to `today`.
+"""The rings of a member's recent programme days: bitmaps, counts for caps and weights, relative to `today`.
 
-`today` is the newest programme day of an accepted action. `roll` moves every ring to a newer day; a late day never
-rolls, it is reached by how many days `back` it lies. Rings are bytes without their trailing zeros: absent days are 0.
+`today` is the newest programme day of an accepted action. `roll` moves every ring to a newer day; a late day
+never rolls, it is reached by how many days it lies back. Rings are rows of two bytes a day, today first,
+without the zeros at their end: a day that is absent is 0.
 """
 
 from __future__ import annotations
 
-from processors.activity import Weights
-from schemas.member import MemberState
+from processors.activity import Weights, settle
+from schemas.member import DAY_BITS, DAY_COUNTS, DAY_WEIGHTS, MemberState
 
 MESSAGES, SHARES = 0, 1  # the slots of a day in `counts`
+COUNT_MAX = 255
+ALL_BITS = (1 << DAY_BITS) - 1
 
 
 def roll(weights: Weights, state: MemberState, day: int) -> None:
     """Make `day` the member's `today`; call it only when `day > state.today` (a first action has today 0)."""
+    shift = day - state.today
+    state.today = day
+    if shift > DAY_BITS:
+        state.active_bits = state.check_in_bits = state.check_in_run = 0
+    else:
+        state.active_bits = state.active_bits << shift & ALL_BITS
+        if state.check_in_bits or state.check_in_run:
+            _roll_check_ins(state, shift)
+    state.counts = _moved(state.counts, shift, DAY_COUNTS)
+    state.weights = _moved(state.weights, shift, DAY_WEIGHTS)
+    settle(weights, state)
+
+
+def _roll_check_ins(state: MemberState, shift: int) -> None:
+    """Days that leave the bitmap go on in `check_in_run`, or break it."""
+    wide = state.check_in_bits << shift
+    run = _ones(wide >> DAY_BITS)
+    state.check_in_run = run if run < shift else state.check_in_run + shift
+    state.check_in_bits = wide & ALL_BITS
+
+
+def _moved(ring: bytes, shift: int, days: int) -> bytes:
+    """A ring with `shift` empty days put before it, cut to its length."""
+    if not ring or shift >= days:
+        return b""
+    kept = (bytes(2 * shift) + ring)[: 2 * days].rstrip(b"\0")
+    return kept + b"\0" if len(kept) % 2 else kept
+
+
+def _ones(bits: int) -> int:
+    """How many ones stand at the low end."""
+    return (~bits & (bits + 1)).bit_length() - 1
 
 
 def counted(state: MemberState, day: int, slot: int) -> int:
-    """How many messages or shares of a day were counted, at most 255. A day older than the ring is full: 255."""
-    return 0
+    """How many messages or shares of a day were counted. A day older than the ring is full (255)."""
+    place = 2 * (state.today - day) + slot
+    if place < len(state.counts):
+        return state.counts[place]
+    return 0 if place < 2 * DAY_COUNTS else COUNT_MAX
 
 
 def count(state: MemberState, day: int, slot: int) -> None:
-    """Count one more message or share of a day (`day <= state.today`)."""
+    """Count one more message or share of a day (`day <= state.today`); it stops at the maximum."""
+    place = 2 * (state.today - day) + slot
+    if place >= 2 * DAY_COUNTS:
+        return
+    ring = bytearray(state.counts)
+    if place >= len(ring):
+        ring += bytes((place | 1) + 1 - len(ring))
+    if ring[place] < COUNT_MAX:
+        ring[place] += 1
+    state.counts = bytes(ring)
 
 
 def checked_in(state: MemberState, day: int) -> bool:
     """Was there a check-in on this day (`day <= state.today`)?"""
-    return False
+    return bool(state.check_in_bits >> (state.today - day) & 1)
 
 
 def check_in(state: MemberState, day: int) -> None:
     """Note the check-in of a day (`day <= state.today`)."""
+    back = state.today - day
+    if back < DAY_BITS:
+        state.check_in_bits |= 1 << back
 
 
 def run_ending(state: MemberState, day: int) -> int:
-    """The length of the run of check-ins that ends on this day, 0 if it has none; runs longer than the ring too."""
-    return 0
+    """The length of the run of check-ins that ends on this day; it may be longer than the ring."""
+    back = state.today - day
+    run = _ones(state.check_in_bits >> back)
+    return run + state.check_in_run if run == DAY_BITS - back else run
 
 
 def run_after(state: MemberState, day: int) -> int:
-    """How many days in a row directly after this one have a check-in (those a late check-in joins on to)."""
-    return 0
+    """How many days in a row directly after this one have a check-in: those that a late one joins on to."""
+    back = state.today - day
+    gaps = ~state.check_in_bits & ((1 << back) - 1)
+    return back - gaps.bit_length()

@@ -61,7 +61,7 @@ class SharePoints(Part):
 class PurchasePoints(Part):
     """Points per whole unit of currency of the counted amount, floored; pending for the return window."""
 
-    per_unit: Count
+    per_unit: Annotated[int, Field(ge=0, le=1000)]
     pending_days: Days
     excluded_categories: Annotated[frozenset[str], Field(strict=False)] = frozenset()
 

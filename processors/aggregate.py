@@ -1,28 +1,73 @@
-"""Buckets: what a partition counted in the current block of offsets, published as absolute totals of the block."""
+"""Buckets: what a partition counted in the current block of offsets, as absolute totals of the block.
+
+Late actions count in the current block, under their own hour and day; a correction counts under the day of what
+it corrects. So day buckets, summed over partitions and blocks, equal the sums over the facts, and tiers summed
+up to a day are the members in that tier at its end.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+import datetime as dt
+import struct
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
-from schemas.actions import Action
-from schemas.aggregates import Bucket
-from schemas.facts import AnyFact
-from schemas.member import MemberState
+from msgspec import Struct
+
+from schemas.actions import ACTIONS, Action, Complaint, Content, Custom, Subscribe, Support
+from schemas.aggregates import Bucket, BucketKey, Totals, decode_key, decode_totals, encode_key, encode_totals
+from schemas.facts import Fact, Ledger, TierEntered, TierLeft, TierMoved, TierVoided
+from schemas.member import DAY_BITS, PLACE, MemberState
 
 if TYPE_CHECKING:
     from processors.programme import Rules
+
+HOUR_MS = 3_600_000
+EPOCH = dt.date(1970, 1, 1).toordinal()
+ALL_BITS = (1 << DAY_BITS) - 1
+CRC, REST = struct.Struct("<I"), struct.Struct("<HQ")  # the two parts of PLACE
+DAY_MAX = 65_535  # what a row of `places` can hold: the year 2149
+REMEMBERED = 100_000  # names and days kept in memory for speed alone; forgetting them changes nothing
+WIRE_NAMES = {kind: name for name, kind in ACTIONS.items()}
+
+
+class Cell(Struct, gc=False):
+    """One bucket of the block. `name` is its key as the store knows it."""
+
+    key: BucketKey
+    name: str
+    version: int = -1
+    actions: int = 0
+    points: int = 0
+    spend: int = 0
+    members: int = 0
+
+
+class Span(NamedTuple):
+    """The week and the month a day lies in: first day, how many days, and the number they go by."""
+
+    week: int
+    month: int
+    month_start: int
+    month_days: int
 
 
 class Buckets:
     """The running totals of one partition's current block.
 
-    Offsets count up; after `clear(block)` all totals are those of the new block. A chunk that fails is dropped with
-    the whole object: load it again from the store.
+    Offsets count up; after `clear(block)` all totals are those of the new block. A chunk that fails is
+    dropped with the whole object: load it again from the store.
     """
 
     def __init__(self, log: str, partition: int, block: int = 0) -> None:
         self.log, self.partition, self.block = log, partition, block
+        self._cells: dict[tuple[object, ...], Cell] = {}
+        self._dirty: list[Cell] = []
+        self._mark = -1  # a cell with a version above it is in `_dirty`
+        self._last = -1  # the highest offset counted
+        self._spans: dict[int, Span] = {}
+        self._places: dict[tuple[str, str], bytes] = {}
 
     def count(
         self,
@@ -32,27 +77,264 @@ class Buckets:
         at: int,
         day: int,
         offset: int,
-        facts: Sequence[AnyFact],
+        facts: Sequence[Fact],
     ) -> None:
         """Count an applied action, after `decide`, once. `at` is the moment judged, `day` its programme day.
 
-        Marks `state.active_bits` and `state.places` of own actions: nobody else sets these, so the first own action
-        of a day, week or month is seen here. Counts the facts too: don't call `count_facts` for them.
+        Marks `state.active_bits` and `state.places` of own actions: nobody else sets these, so the first own
+        action of a day, week or month is seen here. Counts the facts too: no `count_facts` for them.
         """
+        region, group, name = action.region, action.group_id, WIRE_NAMES[type(action)]
+        hour = at - at % HOUR_MS
+        hour_cell = self._cells.get((hour, region, name)) or self._hour(hour, region, name)
+        day_cell = self._cells.get((day, region, group, name)) or self._day(day, region, group, name)
+        mark = self._mark
+        if hour_cell.version <= mark:
+            self._dirty.append(hour_cell)
+        if day_cell.version <= mark:
+            self._dirty.append(day_cell)
+        self._last = hour_cell.version = day_cell.version = offset
+        hour_cell.actions += 1
+        day_cell.actions += 1
+        for fact in facts:
+            if type(fact) is Ledger and fact.effective_at == at:
+                hour_cell.points += fact.points
+                hour_cell.spend += fact.spend
+                day_cell.points += fact.points
+                day_cell.spend += fact.spend
+            else:
+                self._count_fact(rules, fact, offset)
+        if is_own(rules, action):
+            self._count_member(state, day, region, group, offset)
 
-    def count_facts(self, rules: Rules, offset: int, facts: Sequence[AnyFact]) -> None:
+    def count_facts(self, rules: Rules, offset: int, facts: Iterable[Fact]) -> None:
         """Count the facts of a wake, or of a decision that is not an applied action."""
+        for fact in facts:
+            self._count_fact(rules, fact, offset)
 
     def changed(self, after_version: int) -> list[Bucket]:
         """The buckets whose version lies above `after_version`, sorted by key."""
-        return []
+        cells = [cell for cell in self._cells.values() if cell.version > after_version]
+        return [self._bucket(cell) for cell in sorted(cells, key=_name)]
 
     def take_dirty(self) -> dict[str, bytes]:
         """What changed since the last call or load, for the store: encoded key -> encoded totals."""
-        return {}
+        taken = {cell.name: encode_totals(_totals(cell)) for cell in self._dirty}
+        self._dirty = []
+        self._mark = self._last
+        return taken
 
     def load(self, stored: Mapping[str, bytes]) -> None:
         """Replace all totals by those of the store."""
+        self._cells, self._dirty = {}, []
+        for name, value in stored.items():
+            key, sums = decode_key(name), decode_totals(value)
+            self._cells[_place(key)] = Cell(
+                key, name, sums.version, sums.actions, sums.points, sums.spend, sums.members
+            )
+        self._mark = self._last = max((cell.version for cell in self._cells.values()), default=-1)
 
     def clear(self, block: int) -> None:
-        """Begin a new block with nothing counted; what was dirty and not taken is forgotten (publish and take first)."""
+        """Begin a new block with nothing counted; what was not published and taken before is forgotten."""
+        self.block = block
+        self._cells, self._dirty = {}, []
+
+    def _count_fact(self, rules: Rules, fact: Fact, offset: int) -> None:
+        """Corrections and wakes: what a fact changes counts on the day at which it became true."""
+        if type(fact) is Ledger:
+            if fact.points or fact.spend:
+                self._count_entry(rules, fact, offset)
+        elif isinstance(fact, TierEntered | TierLeft):
+            way = 1 if type(fact) is TierEntered else -1
+            self._count_tier(rules, fact, fact.effective_at, way, offset)
+        elif isinstance(fact, TierVoided | TierMoved):
+            self._count_tier(rules, fact, fact.entered_at, -1, offset)
+            if type(fact) is TierMoved:
+                self._count_tier(rules, fact, fact.effective_at, 1, offset)
+
+    def _count_entry(self, rules: Rules, fact: Ledger, offset: int) -> None:
+        at = fact.effective_at
+        day, hour = rules.calendar.day(at), at - at % HOUR_MS
+        for cell in (
+            self._hour(hour, fact.region, fact.action),
+            self._day(day, fact.region, fact.group_id, fact.action),
+        ):
+            self._touch(cell, offset)
+            cell.points += fact.points
+            cell.spend += fact.spend
+
+    def _count_tier(
+        self,
+        rules: Rules,
+        fact: TierEntered | TierLeft | TierVoided | TierMoved,
+        at: int,
+        way: int,
+        offset: int,
+    ) -> None:
+        key = BucketKey(
+            "tiers", rules.calendar.day(at), fact.region, dimension=fact.dimension, tier=fact.tier
+        )
+        cell = self._cell(key)
+        self._touch(cell, offset)
+        cell.members += way
+
+    def _count_member(self, state: MemberState, day: int, region: str, group: str, offset: int) -> None:
+        """An own action: in each of all, region and group, is it the member's first of day, week, month?"""
+        back = state.today - day
+        if not state.active_bits >> back & 1 and back < DAY_BITS:
+            self._count_first(state.active_bits, state.today, day, "", "", offset)
+            state.active_bits |= 1 << back
+        if region:
+            self._count_place(state, day, region, "", offset)
+        if group:
+            self._count_place(state, day, "", group, offset)
+
+    def _count_place(self, state: MemberState, day: int, region: str, group: str, offset: int) -> None:
+        """The same within a region or group, whose days stand in a row of `state.places`."""
+        tag = self._places.get((region, group)) or self._tag(region, group)
+        places = state.places
+        start = places.find(tag)
+        while start > 0 and start % PLACE.size:
+            start = places.find(tag, start + 1)
+        if start < 0:
+            self._count_first(0, day, day, region, group, offset)
+            state.places = _living(places, day) + tag + REST.pack(_short(day), 1)
+            return
+        newest, bits = REST.unpack_from(places, start + CRC.size)
+        if newest - day >= DAY_BITS or (newest >= day and bits >> (newest - day) & 1):
+            return
+        if day > newest:
+            bits, newest = bits << min(day - newest, DAY_BITS) & ALL_BITS, day
+        self._count_first(bits, newest, day, region, group, offset)
+        row = tag + REST.pack(_short(newest), bits | 1 << (newest - day))
+        state.places = places[:start] + row + places[start + PLACE.size :]
+
+    def _count_first(self, bits: int, newest: int, day: int, region: str, group: str, offset: int) -> None:
+        """The first own action of its day; of its week and month too where no other day has one."""
+        span = self._spans.get(day) or self._span(day)
+        self._count_period("day", day, region, group, offset)
+        if not bits & _mask(newest, span.week, 7):
+            self._count_period("week", span.week, region, group, offset)
+        if not bits & _mask(newest, span.month_start, span.month_days):
+            self._count_period("month", span.month, region, group, offset)
+
+    def _count_period(self, period: str, at: int, region: str, group: str, offset: int) -> None:
+        cell = self._cells.get(("members", at, region, group, period))
+        if cell is None:
+            cell = self._cell(BucketKey("members", at, region, group, period=period))
+        self._touch(cell, offset)
+        cell.members += 1
+
+    def _touch(self, cell: Cell, offset: int) -> None:
+        if cell.version <= self._mark:
+            self._dirty.append(cell)
+        self._last = cell.version = offset
+
+    def _hour(self, hour: int, region: str, action: str) -> Cell:
+        return self._cell(BucketKey("hour", hour, region, action=action))
+
+    def _day(self, day: int, region: str, group: str, action: str) -> Cell:
+        return self._cell(BucketKey("day", day, region, group, action))
+
+    def _cell(self, key: BucketKey) -> Cell:
+        place = _place(key)
+        cell = self._cells.get(place)
+        if cell is None:
+            cell = self._cells[place] = Cell(key, encode_key(key).decode())
+        return cell
+
+    def _span(self, day: int) -> Span:
+        if len(self._spans) >= REMEMBERED:
+            self._spans.clear()
+        span = self._spans[day] = span_of(day)
+        return span
+
+    def _tag(self, region: str, group: str) -> bytes:
+        if len(self._places) >= REMEMBERED:
+            self._places.clear()
+        name = f"r:{region}" if region else f"g:{group}"
+        tag = self._places[region, group] = CRC.pack(zlib.crc32(name.encode()))
+        return tag
+
+    def _bucket(self, cell: Cell) -> Bucket:
+        key = cell.key
+        return Bucket(
+            log=self.log,
+            partition=self.partition,
+            block=self.block,
+            version=cell.version,
+            kind=key.kind,
+            at=key.at,
+            region=key.region,
+            group_id=key.group_id,
+            action=key.action,
+            period=key.period,
+            dimension=key.dimension,
+            tier=key.tier,
+            actions=cell.actions,
+            points=cell.points,
+            spend=cell.spend,
+            members=cell.members,
+        )
+
+
+def span_of(day: int) -> Span:
+    """The week and month of a programme day; programme days are the days of the calendar."""
+    date = dt.date.fromordinal(min(max(day + EPOCH, 1), dt.date.max.toordinal()))
+    following = (date.replace(day=1) + dt.timedelta(days=31)).replace(day=1)
+    start = date.replace(day=1).toordinal()
+    return Span(
+        week=day - (day + 3) % 7,  # 1970-01-01 was a Thursday
+        month=date.year * 12 + date.month - 1,
+        month_start=start - EPOCH,
+        month_days=following.toordinal() - start,
+    )
+
+
+def _mask(newest: int, start: int, days: int) -> int:
+    """The bits of the days [start, start + days) in a bitmap whose bit 0 is `newest`."""
+    high = newest - start
+    low = max(0, high - days + 1)
+    return (1 << high + 1) - (1 << low) if high >= low else 0
+
+
+def _living(places: bytes, day: int) -> bytes:
+    """The rows that a late action can still reach."""
+    rows = [places[at : at + PLACE.size] for at in range(0, len(places), PLACE.size)]
+    return b"".join(row for row in rows if PLACE.unpack(row)[1] + DAY_BITS > day)
+
+
+def _short(day: int) -> int:
+    return min(max(day, 0), DAY_MAX)
+
+
+def _place(key: BucketKey) -> tuple[object, ...]:
+    """Where a bucket stands in memory: the shortest tuple that tells it from all others."""
+    if key.kind == "hour":
+        return key.at, key.region, key.action
+    if key.kind == "day":
+        return key.at, key.region, key.group_id, key.action
+    if key.kind == "members":
+        return key.kind, key.at, key.region, key.group_id, key.period
+    return key.kind, key.at, key.region, key.dimension, key.tier
+
+
+def _name(cell: Cell) -> str:
+    return cell.name
+
+
+def _totals(cell: Cell) -> Totals:
+    return Totals(cell.version, cell.actions, cell.points, cell.spend, cell.members)
+
+
+def is_own(rules: Rules, action: Action) -> bool:
+    """Is it something the member did by own will, so that it ends silence?"""
+    if type(action).own:
+        return True
+    if isinstance(action, Complaint | Support):
+        return action.status == "opened"
+    if isinstance(action, Content):
+        return action.status == "clicked"
+    if isinstance(action, Subscribe):
+        return not action.auto_renewal
+    return isinstance(action, Custom) and rules.custom_own.get(action.name, False)

@@ -1,8 +1,8 @@
 """Buckets: what a partition counted in the current block of offsets, as absolute totals of the block.
 
-Late actions count in the current block, under their own hour and day; a correction counts under the day of what
-it corrects. So day buckets, summed over partitions and blocks, equal the sums over the facts, and tiers summed
-up to a day are the members in that tier at its end.
+Late actions count in the current block, under their own hour and day; a correction counts under the day of
+what it corrects. So day buckets, summed over partitions and blocks, equal the sums over the facts, and tiers
+summed up to a day are the members in that tier at its end.
 """
 
 from __future__ import annotations

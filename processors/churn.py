@@ -185,7 +185,12 @@ def bought(in_force: Rules, state: MemberState, action: Action, moment: Moment, 
 
 
 def _answer(
-    in_force: Rules, ladder: AnyLadder, state: MemberState, action: Action, moment: Moment, facts: list[AnyFact]
+    in_force: Rules,
+    ladder: AnyLadder,
+    state: MemberState,
+    action: Action,
+    moment: Moment,
+    facts: list[AnyFact],
 ) -> None:
     """A newer action met a tier: judge it anew from there."""
     due = ladder.reached(moment.clock - moment.at) if moment.at > state.closed_at else None

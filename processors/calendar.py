@@ -1,7 +1,8 @@
-"""The programme's calendar: from milliseconds to programme days, weeks, months and years, exact over clock changes.
+"""The programme's calendar: from milliseconds to programme days, weeks, months and years.
 
-A programme day begins at an hour of the programme's zone. Zones are read from the pinned tzdata package, never from
-the machine: a replay elsewhere, or years later, must cut the days at the same moments.
+A programme day begins at an hour of the programme's zone, exact over every change of clocks. Zones are read
+from the pinned tzdata package, never from the machine: a replay elsewhere, or years later, must cut the days
+at the same moments.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ _MS = dt.timedelta(milliseconds=1)
 # datetime ends at the year 9999; two days on either side leave room for any zone and starting hour.
 _DAY_MIN = dt.date.min.toordinal() - _EPOCH_ORDINAL + 2
 _DAY_MAX = dt.date.max.toordinal() - _EPOCH_ORDINAL - 2
-_REMEMBERED = 4096  # days; a log spans far fewer at a time, and forgetting them only costs looking them up again
+_REMEMBERED = (
+    4096  # days; a log spans far fewer at a time, and forgetting them only costs looking them up again
+)
 
 
 @functools.lru_cache(maxsize=64)
@@ -36,7 +39,7 @@ def zone(name: str) -> zoneinfo.ZoneInfo:
 
 
 class Calendar:
-    """Days of one zone that start at one hour. Day numbers count from 1970-01-01, months are year x 12 + month - 1.
+    """Days of one zone that start at one hour, counted from 1970-01-01; months are year x 12 + month - 1.
 
     The boundaries of days are looked up once and remembered; between two of them a moment is only compared.
     """
@@ -64,7 +67,7 @@ class Calendar:
         return day
 
     def day_start(self, day: int) -> int:
-        """The first moment of a programme day: the first at which the zone's clocks show the hour, or a later one."""
+        """The first moment of a programme day: when the zone's clocks first show its hour or a later one."""
         start = self._starts.get(day)
         if start is None:
             if len(self._starts) >= _REMEMBERED:
@@ -109,4 +112,6 @@ class Calendar:
         return (wall.replace(tzinfo=self._zone, fold=fold) - _EPOCH_UTC) // _MS
 
     def _wall(self, ms: int) -> dt.datetime:
-        return (_EPOCH_UTC + dt.timedelta(milliseconds=ms)).astimezone(self._zone).replace(tzinfo=None, fold=0)
+        return (
+            (_EPOCH_UTC + dt.timedelta(milliseconds=ms)).astimezone(self._zone).replace(tzinfo=None, fold=0)
+        )

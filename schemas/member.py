@@ -15,9 +15,9 @@ from msgspec import Struct
 STATE_VERSION = 1
 
 LOT = struct.Struct("<HQ")  # earning month, active points
-PENDING = struct.Struct("<QHQQH")  # due, earning month, points, offset and index of the entry that earned it
-CHECK_IN = struct.Struct("<HBIQH")  # day, factor and base points paid, offset and index of the entry that paid them
-COMEBACK = struct.Struct("<QQIQH")  # own action before, own action that came back, points paid, offset and index
+PENDING = struct.Struct("<QHQQI")  # due, earning month, points, offset and index of the entry that earned it
+CHECK_IN = struct.Struct("<HBIQI")  # day, factor and base points paid, offset and index of the entry that paid them
+COMEBACK = struct.Struct("<QQIQI")  # own action before, own action that came back, points paid, offset and index
 SPEND = struct.Struct("<Hq")  # month, net spend in minor units
 ORDER = struct.Struct("<8sQqqQ")  # keyed hash of order_id, moment, amount, counted amount, points
 PLACE = struct.Struct("<IHQ")  # crc32 of "r:region" or "g:group", newest own day there, bitmap of 64 days back from it

@@ -1,0 +1,158 @@
+"""Comeback: paid for the first own action after a long silence, some times a year, in any order of arrival.
+
+What counts is the list of gaps between neighbouring own actions that are long enough. A late own action can
+end, split or move a gap, and so shift the places of later ones in their year: the list before is compared
+with the list after, what is no longer true is taken back and what became true is paid. Only gaps that ended
+inside the horizon can still change; of older ones of the year their number is enough.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from processors.ledger import credit, entry
+from schemas.actions import Action, name_of
+from schemas.facts import Fact, Ledger
+from schemas.member import COMEBACK, MemberState
+
+if TYPE_CHECKING:
+    from processors.member import Moment
+    from processors.programme import Rules
+
+
+class Gap(NamedTuple):
+    """A silence and what its end was paid; `offset` and `index` are those of the entry, if anything was."""
+
+    before: int
+    back: int
+    paid: int = 0
+    offset: int = 0
+    index: int = 0
+
+
+def came_back(rules: Rules, state: MemberState, action: Action, moment: Moment, facts: list[Fact]) -> None:
+    """An own action at `moment.at`; call it before `state.last_own` is raised. Keeps `state.first_own`."""
+    at, first, last = moment.at, state.first_own, state.last_own
+    if not last:
+        state.first_own = at
+    elif at >= last:
+        if at - last >= rules.comeback_ms:
+            _change(rules, state, action, moment, None, [Gap(last, at)], facts)
+    elif at < first:
+        state.first_own = at
+        if first - at >= rules.comeback_ms:
+            _change(rules, state, action, moment, None, [Gap(at, first)], facts)
+    elif state.comebacks:
+        _split(rules, state, action, moment, facts)
+
+
+def _split(rules: Rules, state: MemberState, action: Action, moment: Moment, facts: list[Fact]) -> None:
+    """A late own action inside a known gap cuts it into two, of which only the long enough ones stay."""
+    at = moment.at
+    for gap in map(Gap._make, COMEBACK.iter_unpack(state.comebacks)):
+        if gap.before < at < gap.back:
+            parts = (Gap(gap.before, at), gap._replace(before=at))
+            long_enough = [part for part in parts if part.back - part.before >= rules.comeback_ms]
+            _change(rules, state, action, moment, gap, long_enough, facts)
+            return
+
+
+def _change(
+    rules: Rules,
+    state: MemberState,
+    action: Action,
+    moment: Moment,
+    gone: Gap | None,
+    new: list[Gap],
+    facts: list[Fact],
+) -> None:
+    """Replace a gap by others; take back what is no longer due, pay what became due, and keep the list."""
+    gaps = [gap for gap in map(Gap._make, COMEBACK.iter_unpack(state.comebacks)) if gap != gone]
+    gaps = sorted(gaps + new)
+    if gone and gone.paid and gone.back not in [gap.back for gap in new]:
+        facts.append(_take_back(rules, state, action, moment, gone, "the silence before it was shorter"))
+    kept = [
+        _settle(rules, state, action, moment, gap, place, gap in new, facts)
+        for gap, place in zip(gaps, _places(rules, state, gaps), strict=True)
+    ]
+    _keep(rules, state, kept, moment.clock - rules.horizon_ms)
+
+
+def _places(rules: Rules, state: MemberState, gaps: list[Gap]) -> list[int]:
+    """The place of each gap's end in its programme year, from 1."""
+    places: dict[int, int] = {state.comeback_year: state.comeback_count}
+    found = []
+    for gap in gaps:
+        year = _year(rules, gap)
+        places[year] = places.get(year, 0) + 1
+        found.append(places[year])
+    return found
+
+
+def _settle(
+    rules: Rules,
+    state: MemberState,
+    action: Action,
+    moment: Moment,
+    gap: Gap,
+    place: int,
+    is_new: bool,  # noqa: FBT001 - a row of a comparison, not a switch
+    facts: list[Fact],
+) -> Gap:
+    """Let what a gap was paid be what its place in the year says."""
+    due = place <= rules.comebacks_per_year
+    if gap.paid and not due:
+        limit = f"it is number {place} of the year, {rules.comebacks_per_year} are paid"
+        facts.append(_take_back(rules, state, action, moment, gap, limit))
+        return gap._replace(paid=0, offset=0, index=0)
+    if not is_new and (gap.paid or not due or not rules.comeback_points):
+        return gap
+    if gap.paid:
+        return gap  # cut shorter and still long enough
+    fact = _entry(rules, action, moment, gap)
+    if not due:
+        fact.reason = "cap"
+        fact.because = f"0: the year's {rules.comebacks_per_year} comebacks are reached"
+        facts.append(fact)
+        return gap
+    fact.points = fact.active = fact.base = rules.comeback_points
+    days = (gap.back - gap.before) // 86_400_000
+    fact.because = f"{fact.points} = back after {days} days, number {place} of the year"
+    credit(state, fact.month, fact.points)
+    facts.append(fact)
+    return gap._replace(paid=fact.points, offset=moment.offset, index=moment.index + len(facts) - 1)
+
+
+def _take_back(
+    rules: Rules, state: MemberState, action: Action, moment: Moment, gap: Gap, why: str
+) -> Ledger:
+    fact = _entry(rules, action, moment, gap)
+    fact.entry = "corrected"
+    fact.points = fact.active = fact.base = -gap.paid
+    fact.because = f"-{gap.paid}: a late action shows that {why}"
+    fact.amends = (gap.offset, gap.index)
+    credit(state, fact.month, -gap.paid)
+    return fact
+
+
+def _entry(rules: Rules, action: Action, moment: Moment, gap: Gap) -> Ledger:
+    """An entry of 0 that belongs to the moment the member was back."""
+    month = rules.calendar.month(rules.calendar.day(gap.back))
+    fact = entry(rules, action, moment, month, "comeback", 0, "", "")
+    fact.action = name_of(action)
+    fact.effective_at = gap.back
+    return fact
+
+
+def _keep(rules: Rules, state: MemberState, gaps: list[Gap], before: int) -> None:
+    """Keep the gaps that a late action could still change; of the others count those of the newest year."""
+    while gaps and gaps[0].back < before:
+        year = _year(rules, gaps.pop(0))
+        if year > state.comeback_year:
+            state.comeback_year, state.comeback_count = year, 0
+        state.comeback_count += year == state.comeback_year
+    state.comebacks = b"".join(COMEBACK.pack(*gap) for gap in gaps)
+
+
+def _year(rules: Rules, gap: Gap) -> int:
+    return rules.calendar.year(rules.calendar.day(gap.back))

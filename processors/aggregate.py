@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec import Struct
 
-from schemas.actions import ACTIONS, Action, Complaint, Content, Custom, Subscribe, Support
+from processors.member import NAMES, is_own
+from schemas.actions import Action
 from schemas.aggregates import Bucket, BucketKey, Totals, decode_key, decode_totals, encode_key, encode_totals
 from schemas.facts import Fact, Ledger, TierEntered, TierLeft, TierMoved, TierVoided
 from schemas.member import DAY_BITS, PLACE, MemberState
@@ -29,7 +30,6 @@ ALL_BITS = (1 << DAY_BITS) - 1
 CRC, REST = struct.Struct("<I"), struct.Struct("<HQ")  # the two parts of PLACE
 DAY_MAX = 65_535  # what a row of `places` can hold: the year 2149
 REMEMBERED = 100_000  # names and days kept in memory for speed alone; forgetting them changes nothing
-WIRE_NAMES = {kind: name for name, kind in ACTIONS.items()}
 
 
 class Cell(Struct, gc=False):
@@ -84,7 +84,7 @@ class Buckets:
         Marks `state.active_bits` and `state.places` of own actions: nobody else sets these, so the first own
         action of a day, week or month is seen here. Counts the facts too: no `count_facts` for them.
         """
-        region, group, name = action.region, action.group_id, WIRE_NAMES[type(action)]
+        region, group, name = action.region, action.group_id, NAMES[type(action)]
         hour = at - at % HOUR_MS
         hour_cell = self._cells.get((hour, region, name)) or self._hour(hour, region, name)
         day_cell = self._cells.get((day, region, group, name)) or self._day(day, region, group, name)
@@ -104,7 +104,7 @@ class Buckets:
                 day_cell.spend += fact.spend
             else:
                 self._count_fact(rules, fact, offset)
-        if is_own(rules, action):
+        if action.own or is_own(rules, action):
             self._count_member(state, day, region, group, offset)
 
     def count_facts(self, rules: Rules, offset: int, facts: Iterable[Fact]) -> None:
@@ -325,16 +325,3 @@ def _name(cell: Cell) -> str:
 
 def _totals(cell: Cell) -> Totals:
     return Totals(cell.version, cell.actions, cell.points, cell.spend, cell.members)
-
-
-def is_own(rules: Rules, action: Action) -> bool:
-    """Is it something the member did by own will, so that it ends silence?"""
-    if type(action).own:
-        return True
-    if isinstance(action, Complaint | Support):
-        return action.status == "opened"
-    if isinstance(action, Content):
-        return action.status == "clicked"
-    if isinstance(action, Subscribe):
-        return not action.auto_renewal
-    return isinstance(action, Custom) and rules.custom_own.get(action.name, False)

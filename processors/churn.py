@@ -25,7 +25,7 @@ from msgspec import Struct
 from processors.activity import score_on
 from processors.ladders import NAMES, NONE, AnyLadder, Held, Step
 from schemas.actions import Action
-from schemas.facts import AnyFact, Tier, TierEntered, TierLeft, TierMoved, TierVoided
+from schemas.facts import Fact, Tier, TierEntered, TierLeft, TierMoved, TierVoided
 from schemas.member import MemberState
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Judgement(Struct, gc=False):
     clock: int
     offset: int
     index: int
-    facts: list[AnyFact]
+    facts: list[Fact]
     action: Action | None = None
 
     def climb(self, ladder: AnyLadder, step: Step) -> None:
@@ -162,7 +162,7 @@ class Judgement(Struct, gc=False):
 
 
 def silence_ended(
-    in_force: Rules, state: MemberState, action: Action, moment: Moment, facts: list[AnyFact]
+    in_force: Rules, state: MemberState, action: Action, moment: Moment, facts: list[Fact]
 ) -> None:
     """An own action at `moment.at`: raises `last_own`; leaves, moves or voids the presence tier held.
 
@@ -175,7 +175,7 @@ def silence_ended(
             _answer(in_force, in_force.ladders.presence, state, action, moment, facts)
 
 
-def bought(in_force: Rules, state: MemberState, action: Action, moment: Moment, facts: list[AnyFact]) -> None:
+def bought(in_force: Rules, state: MemberState, action: Action, moment: Moment, facts: list[Fact]) -> None:
     """An accepted order at `moment.at`: the same for `last_purchase` and the buying tier."""
     at = moment.at
     if at > state.last_purchase:
@@ -190,7 +190,7 @@ def _answer(
     state: MemberState,
     action: Action,
     moment: Moment,
-    facts: list[AnyFact],
+    facts: list[Fact],
 ) -> None:
     """A newer action met a tier: judge it anew from there."""
     due = ladder.reached(moment.clock - moment.at) if moment.at > state.closed_at else None
@@ -200,7 +200,7 @@ def _answer(
     judgement.end(ladder, moment.at, ladder.ended, due)
 
 
-def closed(in_force: Rules, state: MemberState, action: Action, moment: Moment, facts: list[AnyFact]) -> None:
+def closed(in_force: Rules, state: MemberState, action: Action, moment: Moment, facts: list[Fact]) -> None:
     """The account was closed at `moment.at`: ends tiers of older actions (voids one entered later).
 
     Until an action newer than that nothing is due any more.
@@ -222,7 +222,7 @@ def due(
     clock: int,
     offset: int,
     index: int,
-    facts: list[AnyFact],
+    facts: list[Fact],
 ) -> None:
     """Enter every tier due by the clock, in order of time; each one passed is left by the next."""
     judgement = Judgement(in_force, state, member_id, clock, offset, index, facts)

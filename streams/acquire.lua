@@ -17,5 +17,9 @@ end
 if tonumber(h[5]) > tonumber(ARGV[2]) then
   return {'NEWER', 'state version ' .. h[5] .. ' is above ' .. ARGV[2]}
 end
+-- Nothing is changed by these; they fail here, and not halfway through a commit, where a right is missing.
+redis.call('HDEL', KEYS[2], '')
+redis.call('ZREM', KEYS[3], '')
+redis.call('ZADD', KEYS[3], 'XX', 0, '')
 redis.call('HSET', KEYS[1], 'owner', ARGV[1], 'version', ARGV[2])
 return {'OK', h[1], h[2], h[3], h[4]}

@@ -109,8 +109,8 @@ class RedisLink:
         """Our error for theirs. Redis 6 wraps a refusal met inside a script: its word may stand anywhere."""
         code = getattr(error, "status_code", None) or ""  # redis-py cuts the first word off where it knows it
         text = f"{code} {error}".strip(" .") or type(error).__name__
-        words = set(text.split())
-        if isinstance(error, (NoPermissionError, AuthenticationError)):
+        words = {word.lstrip("-") for word in text.split()}
+        if isinstance(error, (NoPermissionError, AuthenticationError)) or "can't run this command" in text:
             what = f"Redis at {self.where} refuses this user ({text})"
             return UsageError(what, remedy="check user, password and ACL")
         if not isinstance(error, ResponseError):

@@ -92,6 +92,8 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
             raise MalformedCommit(f"a commit from {self.from_offset} to {self.next_offset} does not move")
         if not (self.incarnation and self.owner and self.commit_id):
             raise MalformedCommit("a commit without incarnation, owner or commit id")
+        if not 0 <= self.crc < 2**32:
+            raise MalformedCommit(f"a crc of {self.crc} is not one of 32 bits")
         armed = self.timers.values()
         if armed and not 0 <= min(armed) <= max(armed) <= HIGHEST_ARMED_MS:
             raise MalformedCommit(f"a timer outside 0..{HIGHEST_ARMED_MS} ms")

@@ -330,6 +330,7 @@ async def test_reading_a_key_of_a_wrong_type_is_lost(owned: Acquired, bench: Sto
         {"owner": ""},
         {"incarnation": ""},
         {"commit_id": ""},
+        {"crc": -1},
         {"timers": {"m-1": -1}},
         {"timers": {"m-1": HIGHEST_ARMED_MS + 1}},
     ],

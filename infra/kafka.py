@@ -20,8 +20,9 @@ COORDINATES = (f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}", "org.slf4j:slf4j-
 JAVA_AT_LEAST = 17
 HEAP = "512m"
 
-# One node, one machine: small internal topics (50 partitions each by default take seconds to create),
-# no waiting for a second consumer, no topic by mistake, a cleaner that does not take 128 MB of the heap.
+# One node, one machine: small internal topics (50 partitions each by default take seconds to create), no
+# waiting for a second consumer or for the ghost of a killed broker, no topic by mistake, a cleaner that does not
+# take 128 MB of the heap.
 SERVER_PROPERTIES = """\
 process.roles=broker,controller
 node.id=1
@@ -41,6 +42,8 @@ transaction.state.log.replication.factor=1
 transaction.state.log.min.isr=1
 transaction.state.log.num.partitions=4
 group.initial.rebalance.delay.ms=0
+broker.session.timeout.ms=3000
+broker.heartbeat.interval.ms=500
 log.cleaner.threads=1
 log.cleaner.dedupe.buffer.size=16777216
 num.network.threads=2

@@ -5,6 +5,7 @@ is the one written down.
 """
 
 import random
+import re
 import socket
 import subprocess
 import time
@@ -20,6 +21,7 @@ import psutil
 # Below the kernel's ephemeral range (32768 up): no outgoing connection takes a port between kill and start.
 PORTS_FROM, PORTS_TO = 21_000, 32_000
 LOOPBACK = "127.0.0.1"
+TROUBLE = re.compile(r"error|exception|fail|fatal|can't|cannot|not ", re.IGNORECASE)
 
 
 class StackError(Exception):
@@ -135,11 +137,7 @@ def wait_until(
 def last_words(log: Path) -> str:
     """The line of a log that most likely says why its process ended."""
     lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    told = [
-        line
-        for line in lines
-        if any(word in line.lower() for word in ("error", "exception", "fail", "fatal"))
-    ]
+    told = [line for line in lines if TROUBLE.search(line) and "warning" not in line.lower()]
     return (told or lines or ["it said nothing"])[-1][:300]
 
 
@@ -150,10 +148,11 @@ def is_open(port: int) -> bool:
         return client.connect_ex((LOOPBACK, port)) == 0
 
 
-def bind(port: int) -> socket.socket | None:
-    """Holds a port, or None when it is taken."""
+def bind(port: int, *, reuse: bool = False) -> socket.socket | None:
+    """Holds a port, or None when it is taken; `reuse` also takes one that was just given back."""
     holder = socket.socket()
-    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    # Held without SO_REUSEADDR: two who both set it get the same port as long as neither listens.
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, reuse)
     try:
         holder.bind((LOOPBACK, port))
     except OSError:
@@ -182,7 +181,7 @@ def free_ports(count: int) -> Iterator[list[int]]:
 
 def demand_free(port: int, *, name: str, option: str) -> None:
     """Refuses a port that a person asked for and that something else has."""
-    holder = bind(port)
+    holder = bind(port, reuse=True)
     if holder is None or is_open(port):
         raise StackError(
             f"port {port} for {name} is taken: free it, choose another with {option}, or leave it out"

@@ -21,8 +21,8 @@ JAVA_AT_LEAST = 17
 HEAP = "512m"
 
 # One node, one machine: small internal topics (50 partitions each by default take seconds to create), no
-# waiting for a second consumer or for the ghost of a killed broker, no topic by mistake, a cleaner that does not
-# take 128 MB of the heap.
+# waiting for a second consumer or for the ghost of a killed broker, no topic by mistake, a cleaner that leaves
+# the heap alone (it takes 128 MB by default).
 SERVER_PROPERTIES = """\
 process.roles=broker,controller
 node.id=1

@@ -9,11 +9,13 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Protocol
 
+import msgspec
+
 from streams.errors import StoreUnavailable
 from streams.memory_store import MemoryStore
 from streams.redis_link import RedisLink
 from streams.redis_store import RedisStore
-from streams.store import PARTS, Commit, Dump, Part, StateStore, key
+from streams.store import PARTS, Acquired, Commit, Dump, Identity, Part, StateStore, key
 
 from .redis_server import RedisServer
 
@@ -50,6 +52,41 @@ class StoreBench(Protocol):
 
     async def close(self) -> None:
         """Let go of everything."""
+
+
+def identity_of(bench: StoreBench) -> Identity:
+    return Identity(bench.log, "topic-a", 12)
+
+
+async def acquire(bench: StoreBench, partition: int = 0) -> Acquired:
+    acquired = await bench.store.acquire(partition, identity_of(bench), state_version=1)
+    assert isinstance(acquired, Acquired), acquired
+    return acquired
+
+
+def commit_of(owned: Acquired, **changes: object) -> Commit:
+    """A commit of ten records by this owner, with a bit of everything."""
+    commit = Commit(
+        partition=0,
+        incarnation=owned.incarnation,
+        owner=owned.owner,
+        from_offset=owned.next_offset,
+        next_offset=owned.next_offset + 10,
+        commit_id=f"commit-at-{owned.next_offset}",
+        crc=4_000_000_000,
+        partition_state=b"clock and programme\x00\xff",
+        states={"m-1": b"state one", "会员-2": b"\x00\r\n\xff"},
+        timers={"m-1": 1_700_000_000_123},
+        buckets={"hour|cn-east|check_in": b"7"},
+        pages={"m-1|0": b"ids" * 80},
+    )
+    return msgspec.structs.replace(commit, **changes)
+
+
+async def whole(store: StateStore, partition: int = 0) -> Dump:
+    dump = await store.dump(partition)
+    assert dump is not None
+    return dump
 
 
 class MemoryBench:

@@ -15,7 +15,6 @@ from streams.store import (
     PARTS,
     Acquired,
     Answer,
-    Commit,
     Dump,
     Identity,
     Part,
@@ -24,7 +23,7 @@ from streams.store import (
 )
 
 from .redis_server import RedisServer
-from .store_benches import MemoryBench, RedisBench, StoreBench
+from .store_benches import MemoryBench, RedisBench, StoreBench, acquire, commit_of, identity_of, whole
 
 _logs = (f"contract-{number}" for number in itertools.count(1))
 
@@ -53,41 +52,6 @@ async def owned(bench: StoreBench) -> Acquired:
     """Partition 0, begun and acquired."""
     await bench.store.bootstrap(0, identity_of(bench), "life-1")
     return await acquire(bench)
-
-
-def identity_of(bench: StoreBench) -> Identity:
-    return Identity(bench.log, "topic-a", 12)
-
-
-async def acquire(bench: StoreBench, partition: int = 0) -> Acquired:
-    acquired = await bench.store.acquire(partition, identity_of(bench), state_version=1)
-    assert isinstance(acquired, Acquired), acquired
-    return acquired
-
-
-def commit_of(owned: Acquired, **changes: object) -> Commit:
-    """A commit of ten records by this owner, with a bit of everything."""
-    commit = Commit(
-        partition=0,
-        incarnation=owned.incarnation,
-        owner=owned.owner,
-        from_offset=owned.next_offset,
-        next_offset=owned.next_offset + 10,
-        commit_id=f"commit-at-{owned.next_offset}",
-        crc=4_000_000_000,
-        partition_state=b"clock and programme\x00\xff",
-        states={"m-1": b"state one", "会员-2": b"\x00\r\n\xff"},
-        timers={"m-1": 1_700_000_000_123},
-        buckets={"hour|cn-east|check_in": b"7"},
-        pages={"m-1|0": b"ids" * 80},
-    )
-    return msgspec.structs.replace(commit, **changes)
-
-
-async def whole(store: StateStore, partition: int = 0) -> Dump:
-    dump = await store.dump(partition)
-    assert dump is not None
-    return dump
 
 
 # --- beginning and owning

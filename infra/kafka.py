@@ -7,22 +7,18 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar
 
+from infra.jars import jars
 from infra.process import LOOPBACK, Part, StackError, is_open, last_words
 
-KAFKA_VERSION = "4.3.0"
-# slf4j-simple: without a binding the broker would take its reasons to the grave.
-COORDINATES = (f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}", "org.slf4j:slf4j-simple:1.7.36")
 JAVA_AT_LEAST = 17
 HEAP = "512m"
 
 # One node, one machine: small internal topics (50 partitions each by default take seconds to create), no
-# waiting for a second consumer or for the ghost of a killed broker, no topic by mistake, a cleaner that leaves
-# the heap alone (it takes 128 MB by default).
+# waiting for a second consumer or for the ghost of a killed broker, no topic by mistake, a cleaner that does
+# not take 128 MB of the heap.
 SERVER_PROPERTIES = """\
 process.roles=broker,controller
 node.id=1
@@ -134,43 +130,3 @@ def _java_major(java_path: str) -> int:
     ).stderr
     found = re.search(r'version "(\d+)', told)
     return int(found.group(1)) if found else 0
-
-
-def jars() -> list[str]:
-    """The broker's classpath; resolved and downloaded once, then read from a list in the user's cache."""
-    listing = _cache_folder() / f"kafka-{KAFKA_VERSION}.classpath"
-    if listing.exists():
-        known = listing.read_text().splitlines()
-        if known and all(Path(jar).exists() for jar in known):
-            return known
-    resolved = _resolve()
-    listing.parent.mkdir(parents=True, exist_ok=True)
-    listing.write_text("\n".join(resolved))
-    return resolved
-
-
-def _resolve() -> list[str]:
-    try:
-        import jgo
-    except ImportError:
-        raise StackError(
-            "Kafka's jars are not here and neither is jgo to get them: run `make setup`"
-        ) from None
-    print(f"stack: getting Kafka {KAFKA_VERSION} (once, about 100 MB)", file=sys.stderr)
-    try:
-        artifacts = jgo.resolve("+".join(COORDINATES))
-        found = []
-        for number, artifact in enumerate(artifacts, 1):
-            found.append(str(artifact.resolve()))
-            if number % 10 == 0 or number == len(artifacts):
-                print(f"stack: {number} of {len(artifacts)} jars are here", file=sys.stderr)
-        return found
-    except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise StackError(
-            f"Kafka's jars could not be had ({reason}): check the network and try again"
-        ) from error
-
-
-def _cache_folder() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "memberflow"

@@ -10,6 +10,7 @@ import datetime as dt
 from pathlib import Path
 from typing import Any
 
+from processors.aggregate import Buckets
 from processors.member import Decision, Member, Moment, decide, wake
 from processors.programme import Rules
 from schemas.actions import ACTIONS, Action
@@ -37,12 +38,12 @@ FIELDS: dict[str, dict[str, Any]] = {
 
 
 class Story:
-    """One member of one partition, alone with the rules."""
+    """One member of a partition, alone with the rules; several may share its buckets."""
 
-    def __init__(self, rules: Rules = RULES, start: int = START) -> None:
-        self.rules, self.start = rules, start
-        self.member = Member("m-1", MemberState())
-        self.clock = start
+    def __init__(self, rules: Rules = RULES, buckets: Buckets | None = None, name: str = "m-1") -> None:
+        self.rules, self.buckets = rules, buckets
+        self.member = Member(name, MemberState())
+        self.clock = START
         self.offset = 0
         self.wake_at = 0
         self.facts: list[tuple[int, int, Fact]] = []  # (offset, index, fact)
@@ -65,12 +66,18 @@ class Story:
         moment = Moment(at, self.clock, self.offset, self._index())
         decision = decide(self.rules, self.rules, KEY, self.member, action, moment)
         self.verdicts.append(decision.verdict)
+        if self.buckets and decision.verdict is Verdict.APPLIED:
+            day = self.rules.calendar.day(at)
+            self.buckets.count(self.rules, self.state, action, at, day, self.offset, decision.facts)
         self._take(decision)
         return decision
 
     def _wake(self) -> None:
         if 0 < self.wake_at <= self.clock:
-            self._take(wake(self.rules, self.member, self.clock, self.offset, self._index()))
+            decision = wake(self.rules, self.member, self.clock, self.offset, self._index())
+            if self.buckets:
+                self.buckets.count_facts(self.rules, self.offset, decision.facts)
+            self._take(decision)
 
     def _index(self) -> int:
         return sum(offset == self.offset for offset, _, _ in self.facts)

@@ -34,6 +34,8 @@ from schemas.records import Cause, Forward, Tick
 from schemas.verdicts import Reason, Rejected, Verdict
 
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+WANTED_MAX = 5_000
+"""How many due members are loaded ahead of a chunk; more are loaded when their record comes."""
 
 
 class RecordLike(Protocol):
@@ -146,6 +148,21 @@ class Partition:
             self._apply(record, item)
         return len(records)
 
+    def wants(self, records: Sequence[RecordLike], items: Sequence[Decoded]) -> Needs:
+        """What a whole chunk will probably need, so that it is loaded in one call; `needs` tells what it missed."""
+        if not records:
+            return Needs()
+        ids = dict.fromkeys(map(subject, items))
+        clock = max(self.state.clock, max(record.timestamp for record in records))
+        ids.update(dict.fromkeys(self.timers.due(clock, WANTED_MAX)))
+        ordinals: list[int] = []
+        if self.state.sweep_until:
+            step = len(self._sweep_step(clock)) * len(records)
+            first = self.state.sweep_next
+            ordinals = list(range(first, min(self.state.sweep_until, first + min(step, WANTED_MAX))))
+        members = [m for m in ids if m is not None and m not in self.members]
+        return Needs(members=members, ordinals=[o for o in ordinals if o not in self.directory])
+
     def take(self) -> Output:
         """The output since the last call; the next run begins an empty one."""
         out, self.out = self.out, Output()
@@ -239,10 +256,11 @@ class Partition:
             raise RuleFailed(self.offset, error) from error
         self.verdicts[decision.verdict] += 1
         if decision.verdict is Verdict.APPLIED:
-            if new:
-                self._first_sight(member)
             day = rules.calendar.day(at)
             self.buckets.count(rules, member.state, action, at, day, self.offset, decision.facts)
+        if decision.changed:
+            if new:
+                self._first_sight(member)
             self._take(member, decision)
             if decision.wake_at and not 0 < member.state.armed <= decision.wake_at:
                 self._arm(member, decision.wake_at)
@@ -274,12 +292,14 @@ class Partition:
         rules = self.versions.in_force
         assert rules is not None, "a timer without a programme"
         decision = wake(rules, member, clock, self.offset, self.index)
-        self.buckets.count_facts(rules, member.state, self.offset, decision.facts)
-        self._take(member, decision)
+        self.buckets.count_facts(rules, self.offset, decision.facts)
+        if decision.changed:
+            self._take(member, decision)
         if decision.wake_at:
             self._arm(member, decision.wake_at)
         elif member.state.armed:
             member.state.armed = 0
+            self.out.touched[member.id] = member
             self.timers.disarm(member.id)
             self.out.timers.pop(member.id, None)
             self.out.timers_gone[member.id] = None
@@ -287,6 +307,7 @@ class Partition:
     def _arm(self, member: Member, at: int) -> None:
         if member.state.armed != at:
             member.state.armed = at
+            self.out.touched[member.id] = member
             self.timers.arm(member.id, at)
             self.out.timers[member.id] = at
             self.out.timers_gone.pop(member.id, None)

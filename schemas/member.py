@@ -42,7 +42,7 @@ class MemberState(Struct, array_like=True, gc=False):
     issued: int = 0
     active: int = 0
     pending: int = 0
-    lots: bytes = b""
+    lots: bytes = b""  # active points by earning month, oldest first, but for those of `lot_month`
     pendings: bytes = b""
     # days: everything below is relative to `today`, the newest programme day of an accepted action
     today: int = 0
@@ -82,6 +82,9 @@ class MemberState(Struct, array_like=True, gc=False):
     # the home region each tier was entered under: it leaves under the same one, so sums by region hold
     presence_region: str = ""
     buying_region: str = ""
+    # the lot of the newest earning month, which nearly every entry joins
+    lot_month: int = 0
+    lot_points: int = 0
 
 
 encode = msgspec.msgpack.Encoder().encode

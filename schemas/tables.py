@@ -1,7 +1,7 @@
 """The tables of ClickHouse as the code sees them: which column comes from which field of a message.
 
 The SQL in `clickhouse/NNNN_*.sql` is the one source of what the tables are; a test compares it with this
-file, and the sink compares this file with the tables it finds. Both adapters build their rows from these columns.
+file, and the sink compares this file with the tables it finds. Both adapters build their rows from it.
 """
 
 from __future__ import annotations
@@ -160,15 +160,23 @@ AGGREGATES: dict[str, Table] = {
 TABLES: tuple[Table, ...] = (FACTS, *AGGREGATES.values())
 
 
+# The only one-byte columns are flags, which JSON writes as true and false.
+_PYTHON: dict[str, type] = {"String": str, "UInt8": bool}
+
+
 def row_struct(table: Table) -> type[msgspec.Struct]:
     """A struct that decodes a message into the fields that the columns of `table` come from, each once."""
     fields: dict[str, tuple[str, Any, Any]] = {}
     for column in table.columns:
-        kind: Any = str if column.type == "String" else int
+        kind: Any = _PYTHON.get(column.type, int)
         if column.at >= 0:
             fields[column.field] = (f"f_{column.field}", tuple[int, int], (0, 0))
         elif column.field:
-            fields[column.field] = (f"f_{column.field}", kind, "" if kind is str else column.default)
+            fields[column.field] = (
+                f"f_{column.field}",
+                kind,
+                kind(column.default) if column.default else kind(),
+            )
     return msgspec.defstruct(
         f"Row_{table.name}",
         list(fields.values()),

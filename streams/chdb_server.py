@@ -10,12 +10,12 @@ from __future__ import annotations
 import asyncio
 import re
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Self
+from typing import Self
 
 from aiohttp import web
 
 from streams.analytics import StatementRefused
-from streams.chdb_store import ChdbStore, run
+from streams.chdb_store import ChdbStore, Reading
 from streams.errors import AnalyticsUnavailable, RefusedToStart
 
 # Long queries of a board must not keep the audit waiting; more threads would only fight over the cores.
@@ -44,7 +44,7 @@ class SqlEndpoint:
     def __init__(self, store: ChdbStore, host: str, port: int) -> None:
         self._store = store
         self._host, self._port = host, port
-        self._sessions: asyncio.Queue[Any] = asyncio.Queue()
+        self._sessions: asyncio.Queue[Reading] = asyncio.Queue()
         self._threads = ThreadPoolExecutor(READERS, thread_name_prefix="sql")
         self._runner: web.AppRunner | None = None
 
@@ -58,7 +58,7 @@ class SqlEndpoint:
     async def start(self) -> Self:
         """Begins to answer. A taken port is an error of one line."""
         for _ in range(READERS):
-            self._sessions.put_nowait(self._store.reading_session())
+            self._sessions.put_nowait(Reading(self._store))
         app = web.Application(client_max_size=STATEMENT_BYTES_MAX)
         app.router.add_get("/ping", _ping)
         app.router.add_route("*", "/", self._answer)
@@ -107,7 +107,7 @@ class SqlEndpoint:
         session = await self._sessions.get()
         try:
             loop = asyncio.get_running_loop()
-            found = await loop.run_in_executor(self._threads, run, session, sql, answer_format)
+            found = await loop.run_in_executor(self._threads, session.ask, sql, answer_format)
         except StatementRefused as error:
             return _text(400, error.what)
         except AnalyticsUnavailable as error:

@@ -55,13 +55,14 @@ class ChdbStore:
         self._lock = threading.Lock()
         self._owner = _own(folder)
         self._folder = folder
-        self._writer = self._session()
+        self._writer = self.session()
         self.command(f"CREATE DATABASE IF NOT EXISTS `{database}`")
         self.command(f"USE `{database}`")
-        self._reader = self.reading_session()
+        self._reader = Reading(self)
         self._statements: dict[str, str] = {}
 
-    def _session(self) -> Any:
+    def session(self) -> Any:
+        """One more session on the folder."""
         try:
             return chdb.session.Session(str(self._folder))
         except RuntimeError as error:
@@ -71,8 +72,8 @@ class ChdbStore:
             ) from error
 
     def reading_session(self) -> Any:
-        """A session of its own that can change nothing and gives up in time."""
-        session = self._session()
+        """A session that can change nothing and gives up in time."""
+        session = self.session()
         for statement in (
             f"USE `{self.database}`",
             f"SET max_execution_time = {self._query_s}, max_memory_usage = 2000000000",
@@ -102,21 +103,21 @@ class ChdbStore:
         )
         with self._lock:
             # chdb finds `messages` by its name among this frame's variables.
-            self._run(self._writer, statement, "TabSeparated")
+            run(self._writer, statement, "TabSeparated")
         del messages
 
     def query(self, sql: str, params: Params | None = None) -> list[Row]:
         """Rows of a SELECT."""
-        return rows_of(self._run(self._reader, bind(sql, params), "JSONCompact"))
+        return rows_of(self._reader.ask(bind(sql, params), "JSONCompact"))
 
     def named_rows(self, sql: str) -> list[dict[str, Any]]:
         """Rows of a SELECT by column name."""
-        return named_rows_of(self._run(self._reader, sql, "JSONCompact"))
+        return named_rows_of(self._reader.ask(sql, "JSONCompact"))
 
     def command(self, sql: str) -> None:
         """A statement without rows."""
         with self._lock:
-            self._run(self._writer, sql, "TabSeparated")
+            run(self._writer, sql, "TabSeparated")
 
     def migration_connection(self) -> Any:
         """The same engine as the migration library wants to see it."""
@@ -126,12 +127,35 @@ class ChdbStore:
 
     def close(self) -> None:
         """Closes the engine, then lets go of the folder."""
-        for session in (self._reader, self._writer):
-            session.close()
+        self._reader.close()
+        self._writer.close()
         self._owner.close()
 
-    def _run(self, session: Any, sql: str, answer_format: str) -> bytes:
-        return run(session, sql, answer_format)
+
+class Reading:
+    """A reading session that is replaced after every failure.
+
+    What a failed query had begun to answer stays in the session and would lead the next answer (seen in 26.9).
+    """
+
+    def __init__(self, store: ChdbStore) -> None:
+        self._store = store
+        self._lock = threading.Lock()
+        self._session = store.reading_session()
+
+    def ask(self, sql: str, answer_format: str) -> bytes:
+        """The answer in the given format, unless the text names one itself."""
+        with self._lock:
+            try:
+                return run(self._session, sql, answer_format)
+            except BaseException:
+                self._session.close()
+                self._session = self._store.reading_session()
+                raise
+
+    def close(self) -> None:
+        """Ends the session."""
+        self._session.close()
 
 
 def run(session: Any, sql: str, answer_format: str) -> bytes:

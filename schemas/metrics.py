@@ -1,0 +1,81 @@
+"""Every metric once: name, kind, labels, help. Base units (seconds, bytes, ratios); no label grows with members.
+
+Processes register what they use; boards and alert rules are generated from the same list.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+
+Kind = Literal["counter", "gauge", "histogram", "info"]
+
+STAGES = ("check", "decode", "load", "decide", "publish", "commit")
+FAST = (0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+SLOW = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0, 300.0)
+SIZES = (1.0, 10.0, 50.0, 100.0, 500.0, 1000.0, 2000.0, 5000.0)
+
+
+class Metric(Struct, frozen=True):
+    """One metric as Prometheus shows it; counters are named without the `_total` that the client adds."""
+
+    name: str
+    kind: Kind
+    help: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+    at_scrape: bool = False  # read when somebody asks, not kept up to date
+
+
+METRICS = (
+    # worker
+    Metric("memberflow_records", "counter", "Records of the log by what became of them.", ("verdict",)),
+    Metric("memberflow_refused_records", "counter", "Refused records by reason and sender.", ("reason", "source")),
+    Metric("memberflow_facts_published", "counter", "Facts acknowledged by the broker."),
+    Metric("memberflow_chunk_records", "histogram", "Records in a chunk.", (), SIZES),
+    Metric("memberflow_stage_seconds", "histogram", "Time of one chunk in a stage.", ("stage",), FAST),
+    Metric("memberflow_commits", "counter", "Answers of the state store to commits.", ("answer",)),
+    Metric("memberflow_chunks_dropped", "counter", "Chunks dropped and fetched again, by cause.", ("cause",)),
+    Metric("memberflow_chunks_in_flight", "gauge", "Chunks published and not yet committed."),
+    Metric(
+        "memberflow_last_record_processed_timestamp_seconds",
+        "gauge",
+        "Timestamp of the last record committed, per partition.",
+        ("partition",),
+        at_scrape=True,
+    ),
+    Metric("memberflow_freshness_seconds", "gauge", "How far the last committed record is behind.", ("partition",), at_scrape=True),
+    Metric("memberflow_next_offset", "gauge", "Next offset to read, from our own commits.", ("partition",), at_scrape=True),
+    Metric("memberflow_end_offset", "gauge", "End of the log as the last fetch saw it.", ("partition",), at_scrape=True),
+    Metric("memberflow_lag_records", "gauge", "Records between our commit and the end of the log.", ("partition",), at_scrape=True),
+    Metric("memberflow_halted_partitions", "gauge", "Partitions that wait for a person.", at_scrape=True),
+    Metric("memberflow_owned_partitions", "gauge", "Partitions this worker has acquired.", at_scrape=True),
+    Metric("memberflow_timers_pending", "gauge", "Timers of the owned partitions.", at_scrape=True),
+    Metric("memberflow_timers_overdue_seconds", "gauge", "How far the oldest timer is behind its partition's clock.", at_scrape=True),
+    Metric("memberflow_members_cached", "gauge", "Decoded members in memory.", at_scrape=True),
+    Metric("memberflow_markers_passed", "counter", "Offsets without a record (transaction markers) passed."),
+    Metric("memberflow_forwarded_records", "counter", "Strays sent on to their own partition."),
+    Metric("memberflow_rebalances", "counter", "Rebalances of the group."),
+    Metric("memberflow_event_loop_lag_seconds", "gauge", "How late the event loop wakes up."),
+    Metric("memberflow_worker_busy_ratio", "gauge", "Share of the last second spent on chunks."),
+    # sink
+    Metric("memberflow_sink_rows", "counter", "Rows inserted, by table.", ("table",)),
+    Metric("memberflow_sink_insert_seconds", "histogram", "Time of one insert.", ("table",), FAST),
+    Metric("memberflow_sink_insert_failures", "counter", "Inserts that failed and are repeated."),
+    Metric("memberflow_sink_repeats_dropped", "counter", "Facts dropped because their number was seen."),
+    Metric("memberflow_sink_stopped_partitions", "gauge", "Partitions stopped at a gap, waiting for a person."),
+    Metric("memberflow_sink_freshness_seconds", "gauge", "How far the last stored fact is behind.", ("partition",)),
+    Metric("memberflow_sink_lag_records", "gauge", "Facts not stored yet.", ("partition",)),
+    Metric("memberflow_reconciler_mismatches", "gauge", "Blocks whose rows differ from the facts topic."),
+    # dispatcher
+    Metric("memberflow_webhook_deliveries", "counter", "Tries by endpoint and outcome.", ("endpoint", "outcome")),
+    Metric("memberflow_webhook_seconds", "histogram", "Time of one try.", ("endpoint",), SLOW),
+    Metric("memberflow_webhooks_waiting", "gauge", "Deliveries waiting, by endpoint.", ("endpoint",)),
+    Metric("memberflow_webhook_oldest_seconds", "gauge", "Age of the oldest waiting delivery.", ("endpoint",)),
+    # all
+    Metric("memberflow_build", "info", "Version of the code, the programme and the rules."),
+    Metric("memberflow_up_seconds", "gauge", "Seconds since this process started."),
+)
+
+BY_NAME = {metric.name: metric for metric in METRICS}

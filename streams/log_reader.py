@@ -1,0 +1,75 @@
+"""Reading a partition of a topic from one offset to another, outside of the consumer group.
+
+For what looks back: replay, audit, rebuild, the dead letters of a new owner, the commands.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable
+from typing import Any, Self
+
+from aiokafka import AIOKafkaConsumer, ConsumerRecord
+from aiokafka.errors import KafkaError
+from aiokafka.structs import TopicPartition
+
+from streams.errors import BrokerUnavailable
+
+ANSWER_SECONDS = 30.0
+
+
+class LogReader:
+    """Reads committed records of one topic. Use it as an async context manager."""
+
+    def __init__(self, bootstrap: str, topic: str) -> None:
+        self.topic = topic
+        self._consumer = AIOKafkaConsumer(
+            bootstrap_servers=bootstrap,
+            isolation_level="read_committed",
+            auto_offset_reset="none",
+            enable_auto_commit=False,
+            max_partition_fetch_bytes=4 * 1024 * 1024,
+            fetch_max_wait_ms=100,
+        )
+
+    async def __aenter__(self) -> Self:
+        try:
+            await asyncio.wait_for(self._consumer.start(), timeout=ANSWER_SECONDS)
+        except (KafkaError, OSError, TimeoutError) as error:
+            await self._consumer.stop()
+            raise BrokerUnavailable(f"Kafka does not answer ({error!r})") from error
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._consumer.stop()
+
+    async def bounds(self, partition: int) -> tuple[int, int]:
+        """The log's first offset, and its end (next to be written)."""
+        at = TopicPartition(self.topic, partition)
+        first = await self._answer(self._consumer.beginning_offsets([at]))
+        end = await self._answer(self._consumer.end_offsets([at]))
+        return first[at], end[at]
+
+    async def offset_at(self, partition: int, timestamp: int) -> int | None:
+        """The first offset stamped at or after a time (ms); None when there is none."""
+        at = TopicPartition(self.topic, partition)
+        found = await self._answer(self._consumer.offsets_for_times({at: timestamp}))
+        return None if found[at] is None else int(found[at].offset)
+
+    async def read(self, partition: int, start: int, end: int) -> AsyncIterator[list[ConsumerRecord]]:
+        """Records with start <= offset < end, in chunks; markers are passed in silence."""
+        at = TopicPartition(self.topic, partition)
+        self._consumer.assign([at])
+        self._consumer.seek(at, start)
+        while start < end:
+            got = await self._answer(self._consumer.getmany(at, timeout_ms=500, max_records=5_000))
+            records = [record for record in got.get(at, []) if record.offset < end]
+            if records:
+                yield records
+            start = await self._answer(self._consumer.position(at))
+
+    async def _answer(self, call: Awaitable[Any]) -> Any:
+        try:
+            return await asyncio.wait_for(call, timeout=ANSWER_SECONDS)
+        except (KafkaError, OSError, TimeoutError) as error:
+            raise BrokerUnavailable(f"{self.topic}: {error!r}") from error

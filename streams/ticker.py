@@ -1,0 +1,88 @@
+"""What an owner does each second: ticks at the log's end, Kafka's hint, garbage, and the watchdog."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import Callable
+from time import monotonic
+
+import structlog
+
+from streams.errors import PublishFailed
+from streams.lane import Lane
+from streams.ownership import Ownership
+from streams.publisher import Publisher
+
+log = structlog.get_logger()
+
+TICK_SECONDS = 1.0
+LOOK_SECONDS = 0.05
+
+
+class Stuck(Exception):
+    """A partition that is not halted has lag, Kafka and Redis answer, and nothing has moved: end the process."""
+
+
+class Ticker:
+    """Keeps the clocks of the owned partitions moving while nobody sends anything."""
+
+    def __init__(self, ownership: Ownership, publisher: Publisher, *, watchdog_s: float) -> None:
+        self.ownership, self.publisher, self.watchdog_s = ownership, publisher, watchdog_s
+        self._next_tick: dict[int, float] = {}
+        self._sent: dict[int, str] = {}
+
+    async def run(self, stopped: Callable[[], bool]) -> None:
+        """Until stopped. Raises `Stuck`."""
+        next_second = monotonic()
+        while not stopped():
+            await self._ticks()
+            if monotonic() >= next_second:
+                next_second = monotonic() + TICK_SECONDS
+                await self._each_second()
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def _ticks(self) -> None:
+        due = [(p, lane) for p, lane in self.ownership.lanes.items() if self._is_due(p, lane)]
+        await asyncio.gather(*(self._tick(partition, lane) for partition, lane in due))
+
+    def _is_due(self, partition: int, lane: Lane) -> bool:
+        """At the log's end only, and only when the last tick has come back: else a backlog becomes a storm."""
+        if lane.tick_sent and not lane.tick_back:
+            return False
+        if not self.ownership.consumer.at_end(partition) or self.ownership.busy(partition):
+            return False
+        overdue = lane.fold.timers.overdue(lane.fold.state.clock) > 0 or lane.fold.state.sweep_until > 0
+        return overdue or monotonic() >= self._next_tick.get(partition, 0.0)
+
+    async def _tick(self, partition: int, lane: Lane) -> None:
+        self._next_tick[partition] = monotonic() + TICK_SECONDS
+        lane.tick_sent, lane.tick_back = True, False
+        try:
+            await self.publisher.tick(partition, lane.acquired.owner, lane.fold.state.clock)
+        except PublishFailed as error:
+            lane.tick_sent = False
+            log.warning("tick not sent", partition=partition, error=str(error))
+
+    async def _each_second(self) -> None:
+        ownership = self.ownership
+        offsets = {partition: lane.next_offset for partition, lane in ownership.lanes.items()}
+        if offsets:
+            await ownership.consumer.commit_hint(offsets)
+        if all(ownership.consumer.at_end(partition) for partition in offsets):
+            gc.collect()
+        stuck = [p for p in offsets if not ownership.consumer.at_end(p) and self._still(p)]
+        if stuck and await self._others_answer():
+            raise Stuck(f"partitions {stuck} have lag and have not moved for {self.watchdog_s:.0f} s")
+
+    def _still(self, partition: int) -> bool:
+        return monotonic() - self.ownership.moved_at.get(partition, monotonic()) > self.watchdog_s
+
+    async def _others_answer(self) -> bool:
+        """Whether it is us: with Kafka or Redis away, standing still is right."""
+        try:
+            await asyncio.wait_for(self.ownership.store.offsets([0]), timeout=2)
+            await asyncio.wait_for(self.ownership.consumer.first_offset(0), timeout=5)
+        except Exception:  # noqa: BLE001 - whatever it is, somebody else does not answer
+            return False
+        return True

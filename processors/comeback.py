@@ -21,17 +21,20 @@ if TYPE_CHECKING:
 
 
 class Gap(NamedTuple):
-    """A silence and what its end was paid; `offset` and `index` are those of the entry, if anything was."""
+    """A silence and what its end was paid; `offset` and `place` (its index) say where, if it was."""
 
     before: int
     back: int
     paid: int = 0
     offset: int = 0
-    index: int = 0
+    place: int = 0
 
 
 def came_back(rules: Rules, state: MemberState, action: Action, moment: Moment, facts: list[Fact]) -> None:
-    """An own action at `moment.at`; call it before `state.last_own` is raised. Keeps `state.first_own`."""
+    """An own action at `moment.at`; call it before `state.last_own` is raised. Keeps `state.first_own`.
+
+    An action that follows the latest known one within the limit changes nothing and need not come here.
+    """
     at, first, last = moment.at, state.first_own, state.last_own
     if not last:
         state.first_own = at
@@ -104,12 +107,12 @@ def _settle(
     if gap.paid and not due:
         limit = f"it is number {place} of the year, {rules.comebacks_per_year} are paid"
         facts.append(_take_back(rules, state, action, moment, gap, limit))
-        return gap._replace(paid=0, offset=0, index=0)
+        return gap._replace(paid=0, offset=0, place=0)
     if not is_new and (gap.paid or not due or not rules.comeback_points):
         return gap
     if gap.paid:
         return gap  # cut shorter and still long enough
-    fact = _entry(rules, action, moment, gap)
+    fact = _entry(rules, state, action, moment, gap)
     if not due:
         fact.reason = "cap"
         fact.because = f"0: the year's {rules.comebacks_per_year} comebacks are reached"
@@ -120,25 +123,25 @@ def _settle(
     fact.because = f"{fact.points} = back after {days} days, number {place} of the year"
     credit(state, fact.month, fact.points)
     facts.append(fact)
-    return gap._replace(paid=fact.points, offset=moment.offset, index=moment.index + len(facts) - 1)
+    return gap._replace(paid=fact.points, offset=moment.offset, place=moment.index + len(facts) - 1)
 
 
 def _take_back(
     rules: Rules, state: MemberState, action: Action, moment: Moment, gap: Gap, why: str
 ) -> Ledger:
-    fact = _entry(rules, action, moment, gap)
+    fact = _entry(rules, state, action, moment, gap)
     fact.entry = "corrected"
     fact.points = fact.active = fact.base = -gap.paid
     fact.because = f"-{gap.paid}: a late action shows that {why}"
-    fact.amends = (gap.offset, gap.index)
+    fact.amends = (gap.offset, gap.place)
     credit(state, fact.month, -gap.paid)
     return fact
 
 
-def _entry(rules: Rules, action: Action, moment: Moment, gap: Gap) -> Ledger:
+def _entry(rules: Rules, state: MemberState, action: Action, moment: Moment, gap: Gap) -> Ledger:
     """An entry of 0 that belongs to the moment the member was back."""
     month = rules.calendar.month(rules.calendar.day(gap.back))
-    fact = entry(rules, action, moment, month, "comeback", 0, "", "")
+    fact = entry(rules, state, action, moment, month, "comeback", 0, "", "")
     fact.action = name_of(action)
     fact.effective_at = gap.back
     return fact

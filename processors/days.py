@@ -64,6 +64,9 @@ def count(state: MemberState, day: int, slot: int) -> None:
     place = 2 * (state.today - day) + slot
     if place >= 2 * DAY_COUNTS:
         return
+    if place == MESSAGES and state.counts and state.counts[0] < COUNT_MAX:  # nearly always
+        state.counts = (state.counts[0] + 1).to_bytes(1, "little") + state.counts[1:]
+        return
     ring = bytearray(state.counts)
     if place >= len(ring):
         ring += bytes((place | 1) + 1 - len(ring))

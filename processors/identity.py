@@ -55,17 +55,14 @@ def _spell_in_utc(action: Action) -> None:
 def look_up(state: MemberState, pages: bytes, identity: bytes) -> int:
     """`NEW`, `REPEAT`, or `CONFLICT`: the same identity was seen with other content."""
     wanted = identity[:HASH_SIZE]
-    ids = state.ids
-    at = ids.find(wanted)
-    while at >= 0:
-        if at % ID_SIZE == 0:
-            return REPEAT if ids[at + HASH_SIZE : at + ID_SIZE] == identity[HASH_SIZE:] else CONFLICT
-        at = ids.find(wanted, at + 1)
-    at = pages.find(wanted)
+    if wanted not in state.ids and wanted not in pages:
+        return NEW
+    known = bytes(8) + state.ids.ljust(OPEN_MAX, b"\0") + pages  # as if the open page were a full one
+    at = known.find(wanted)
     while at >= 0:
         if at % ID_SIZE == 0 and at % PAGE_SIZE:
-            return REPEAT if pages[at + HASH_SIZE : at + ID_SIZE] == identity[HASH_SIZE:] else CONFLICT
-        at = pages.find(wanted, at + 1)
+            return REPEAT if known.startswith(identity, at) else CONFLICT
+        at = known.find(wanted, at + 1)
     return NEW
 
 
@@ -87,7 +84,7 @@ def remember(state: MemberState, identity: bytes, moment: int) -> bytes:
 
 
 def forget(state: MemberState, pages: bytes, before: int) -> int:
-    """How many of the oldest full pages are older than `before`; the state forgets them and an old open one."""
+    """How many of the full pages are older than `before`. The state forgets them and such an open one."""
     if state.ids and state.ids_at < before:
         state.ids = b""
         state.ids_at = 0

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from processors import activity
 from schemas.actions import Action
 from schemas.facts import Ledger
 from schemas.member import LOT, MemberState
@@ -24,6 +25,7 @@ def credit(state: MemberState, month: int, points: int) -> None:
 
 def entry(
     rules: Rules,
+    state: MemberState,
     action: Action,
     moment: Moment,
     month: int,
@@ -32,7 +34,11 @@ def entry(
     because: str,
     reason: str = "",
 ) -> Ledger:
-    """The ledger entry of an action that earns active points, base x1; callers change what differs."""
+    """The ledger entry of an action that earns active points, base x1; callers change what differs.
+
+    It tells the activity score after the action, so the action's weight is added before.
+    """
+    score = activity.score(state)
     return Ledger(
         member_id=action.member_id,
         effective_at=moment.at,
@@ -52,24 +58,29 @@ def entry(
         base=points,
         because=because,
         reason=reason,
+        score=score,
+        activity_index=rules.activity.index(score),
     )
 
 
 def lots(state: MemberState) -> dict[int, int]:
     """Active points by earning month, oldest first."""
-    return dict(LOT.iter_unpack(state.lots))
+    by_month: dict[int, int] = dict(LOT.iter_unpack(state.lots))
+    if state.lot_points:
+        by_month[state.lot_month] = state.lot_points
+    return by_month
 
 
 def activate(state: MemberState, month: int, points: int) -> None:
     """Add active points to the lot of an earning month; negative ones leave it."""
     state.active += points
-    held = state.lots
-    last = len(held) - LOT.size
-    if last >= 0 and points > 0:
-        newest, sum_there = LOT.unpack_from(held, last)
-        if newest == month:
-            state.lots = held[:last] + LOT.pack(month, sum_there + points)
-            return
-    by_month = lots(state)
-    by_month[month] = by_month.get(month, 0) + points
-    state.lots = b"".join(LOT.pack(*row) for row in sorted(by_month.items()) if row[1])
+    if month == state.lot_month:
+        state.lot_points += points
+    elif month > state.lot_month:
+        if state.lot_points:
+            state.lots += LOT.pack(state.lot_month, state.lot_points)
+        state.lot_month, state.lot_points = month, points
+    else:
+        older: dict[int, int] = dict(LOT.iter_unpack(state.lots))
+        older[month] = older.get(month, 0) + points
+        state.lots = b"".join(LOT.pack(*lot) for lot in sorted(older.items()) if lot[1])

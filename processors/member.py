@@ -52,9 +52,10 @@ class Moment(Struct, gc=False):
 class Decision(Struct, gc=False):
     """What became of an action or a wake.
 
-    `wake_at` is 0 or lies above the clock. `page` became full just now, its number is page_first + page_count - 1
-    of the state; `pages_gone` oldest pages were dropped, those before page_first. Where `changed` is false the
-    state is as it was and need not be stored. An order reported again is a duplicate, yet its id is remembered.
+    `wake_at` is 0 or lies above the clock. `page` became full just now, its number is page_first +
+    page_count - 1 of the state; `pages_gone` oldest pages were dropped, those before page_first. Where
+    `changed` is false the state is as it was and need not be stored. An order reported again is a duplicate
+    or conflict, and yet its id is remembered.
     """
 
     verdict: Verdict
@@ -81,10 +82,8 @@ def decide(
             return _refused(Verdict.DUPLICATE, None, rules, in_force, member, action, moment)
         return _refused(Verdict.CONFLICT, Conflict, rules, in_force, member, action, moment)
     facts: list[Fact] = []
-    gone = _forget(rules, member, clock)
     page = identity.remember(state, identified, at if at > clock else clock)
-    if page:
-        member.pages += page
+    gone = _turn(rules, member, page, clock) if page else 0
     verdict = Verdict.APPLIED
     if type(action) is Purchase:
         verdict = _order(rules, in_force, id_key, state, action, moment, facts)
@@ -120,51 +119,45 @@ def is_own(rules: Rules, action: Action) -> bool:
 def _apply(
     rules: Rules, in_force: Rules, state: MemberState, action: Action, moment: Moment, facts: list[Fact]
 ) -> None:
-    """An accepted action: its day, its points, the score, then what it says of silence and of the member."""
+    """An accepted action: its day, its weight, its points, then what it says of silence and of the member."""
     kind = type(action)
     day = rules.calendar.day(moment.at)
     if day > state.today:
         days.roll(rules.activity, state, day)
-    earn = points.EARNING.get(kind)
-    if earn is not None:
-        earn(rules, state, action, moment, day, facts)
     weight = rules.activity.of(action)
     if weight:
         activity.add(rules.activity, state, day, weight)
-    if weight or facts:
-        _tell_score(rules, state, action, moment, facts)
+    earn = points.EARNING.get(kind)
+    if earn is not None:
+        earn(rules, state, action, moment, day, facts)
+    elif weight:
+        facts.append(_score(rules, state, action, moment))
     if action.own or is_own(rules, action):
-        came_back(rules, state, action, moment, facts)
+        if not 0 <= moment.at - state.last_own < rules.comeback_ms:
+            came_back(rules, state, action, moment, facts)
         churn.silence_ended(in_force, state, action, moment, facts)
     noted = NOTED.get(kind)
     if noted is not None:
         noted(in_force, state, action, moment, facts)
 
 
-def _tell_score(rules: Rules, state: MemberState, action: Action, moment: Moment, facts: list[Fact]) -> None:
-    """The score after the action: in its ledger entry, or in a fact of its own if it has none and weighs."""
+def _score(rules: Rules, state: MemberState, action: Action, moment: Moment) -> Score:
+    """The score after an action that weighs and earns nothing."""
     score = activity.score(state)
-    index = rules.activity.index(score)
-    if not facts:
-        fact = Score(
-            member_id=action.member_id,
-            effective_at=moment.at,
-            decided_at=moment.clock,
-            programme=rules.number,
-            rules=rules.rules,
-            source=action.source,
-            event_id=action.event_id,
-            action=NAMES[type(action)],
-            region=action.region,
-            group_id=action.group_id,
-            score=score,
-            activity_index=index,
-        )
-        facts.append(fact)
-        return
-    entry = facts[0]
-    assert isinstance(entry, Ledger)  # the action's own entry comes first
-    entry.score, entry.activity_index = score, index
+    return Score(
+        member_id=action.member_id,
+        effective_at=moment.at,
+        decided_at=moment.clock,
+        programme=rules.number,
+        rules=rules.rules,
+        source=action.source,
+        event_id=action.event_id,
+        action=NAMES[type(action)],
+        region=action.region,
+        group_id=action.group_id,
+        score=score,
+        activity_index=rules.activity.index(score),
+    )
 
 
 def _order(
@@ -216,6 +209,13 @@ def _about(fact: OfAction, rules: Rules, action: Action) -> OfAction:
     return fact
 
 
+def _turn(rules: Rules, member: Member, page: bytes, clock: int) -> int:
+    """Put away a page of ids that became full; that is when old ones are looked for."""
+    gone = _forget(rules, member, clock)
+    member.pages += page
+    return gone
+
+
 def _forget(rules: Rules, member: Member, clock: int) -> int:
     """Drop the pages of ids that no action inside the horizon can name; how many full ones that were."""
     gone = identity.forget(member.state, member.pages, clock - rules.horizon_ms)
@@ -227,15 +227,16 @@ def _forget(rules: Rules, member: Member, clock: int) -> int:
 def _settle(in_force: Rules, member: Member, clock: int, offset: int, index: int, facts: list[Fact]) -> int:
     """Judge what is due by the clock and return when the next thing is due; 0 = nothing to come."""
     state = member.state
-    pending = points.next_due(state)
-    if 0 < pending <= clock:
+    if state.pendings and points.next_due(state) <= clock:
         points.activate_due(in_force, state, member.id, clock, facts)
-        pending = points.next_due(state)
     tier = churn.next_wake(in_force, state)
     if 0 < tier <= clock:
         churn.due(in_force, state, member.id, clock, offset, index, facts)
         tier = churn.next_wake(in_force, state)
-    return min(pending, tier) if pending and tier else pending or tier
+    if not state.pendings:
+        return tier
+    pending = points.next_due(state)
+    return pending if not 0 < tier < pending else tier
 
 
 Noted = Callable[[Rules, MemberState, Any, Moment, list[Fact]], None]

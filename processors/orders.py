@@ -84,10 +84,14 @@ def remember(
 
 def spend(state: MemberState, month: int, counted: int) -> None:
     """Add a counted amount to the programme month of its order; months are sorted, the newest are kept."""
-    months = dict(SPEND.iter_unpack(state.spend))
+    rows = state.spend
+    last = len(rows) - SPEND.size
+    if last >= 0 and SPEND.unpack_from(rows, last)[0] == month:
+        state.spend = rows[:last] + SPEND.pack(month, SPEND.unpack_from(rows, last)[1] + counted)
+        return
+    months = spend_by_month(state)
     months[month] = months.get(month, 0) + counted
-    newest = sorted(months.items())[-SPEND_MONTHS:]
-    state.spend = b"".join(SPEND.pack(*row) for row in newest)
+    state.spend = b"".join(SPEND.pack(*row) for row in sorted(months.items())[-SPEND_MONTHS:])
 
 
 def spend_by_month(state: MemberState) -> dict[int, int]:

@@ -28,16 +28,22 @@ def _message(
     month = rules.calendar.month(day)
     length = action.length
     if length is not None and length < rules.message_length_min:
-        facts.append(entry(rules, action, moment, month, "message", 0, rules.because_short, "too_short"))
+        facts.append(
+            entry(rules, state, action, moment, month, "message", 0, rules.because_short, "too_short")
+        )
         return
     counted = days.counted(state, day, days.MESSAGES)
     if counted >= rules.messages_per_day:
-        facts.append(entry(rules, action, moment, month, "message", 0, rules.because_messages[-1], "cap"))
+        facts.append(
+            entry(rules, state, action, moment, month, "message", 0, rules.because_messages[-1], "cap")
+        )
         return
     days.count(state, day, days.MESSAGES)
     points = rules.message_points
     credit(state, month, points)
-    facts.append(entry(rules, action, moment, month, "message", points, rules.because_messages[counted]))
+    facts.append(
+        entry(rules, state, action, moment, month, "message", points, rules.because_messages[counted])
+    )
 
 
 def _share(
@@ -46,12 +52,12 @@ def _share(
     month = rules.calendar.month(day)
     counted = days.counted(state, day, days.SHARES)
     if counted >= rules.shares_per_day:
-        facts.append(entry(rules, action, moment, month, "share", 0, rules.because_shares[-1], "cap"))
+        facts.append(entry(rules, state, action, moment, month, "share", 0, rules.because_shares[-1], "cap"))
         return
     days.count(state, day, days.SHARES)
     credit(state, month, rules.share_points)
     because = rules.because_shares[counted]
-    facts.append(entry(rules, action, moment, month, "share", rules.share_points, because))
+    facts.append(entry(rules, state, action, moment, month, "share", rules.share_points, because))
 
 
 def _check_in(
@@ -60,7 +66,7 @@ def _check_in(
     month = rules.calendar.month(day)
     if days.checked_in(state, day):
         because = "0: the day's check-in was there already"
-        facts.append(entry(rules, action, moment, month, "check_in", 0, because, "cap"))
+        facts.append(entry(rules, state, action, moment, month, "check_in", 0, because, "cap"))
         return
     days.check_in(state, day)
     base = rules.check_in_points
@@ -69,7 +75,7 @@ def _check_in(
     points = base * factor
     because = rules.because_check_in if factor == 1 else f"{points} = {base} x{factor} streak of {run}"
     credit(state, month, points)
-    fact = entry(rules, action, moment, month, "check_in", points, because)
+    fact = entry(rules, state, action, moment, month, "check_in", points, because)
     fact.base, fact.factor = base, factor
     streaks.note(rules, state, day, factor, base, moment.offset, moment.index + len(facts))
     facts.append(fact)
@@ -85,7 +91,7 @@ def _purchase(
     points = counted * rules.per_unit // rules.minor_units
     reason = "" if points else "excluded" if counted < action.amount else "below_one"
     because = _worth(rules, action, counted, points)
-    fact = entry(rules, action, moment, month, "purchase", points, because, reason)
+    fact = entry(rules, state, action, moment, month, "purchase", points, because, reason)
     fact.active, fact.pending = 0, points
     fact.order_id, fact.currency, fact.spend = action.order_id, action.currency, counted
     orders.spend(state, month, counted)

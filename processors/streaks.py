@@ -42,7 +42,8 @@ def heal(
     last = day + days.run_after(state, day)
     if last == day:
         return
-    kept, lifted = [], []
+    kept: list[tuple[int, ...]] = []
+    lifted: list[tuple[int, ...]] = []
     for row in CHECK_IN.iter_unpack(state.check_ins):
         then, paid = row[0], row[1]
         due = factor(rules, run + then - day) if day < then <= last else paid
@@ -71,7 +72,7 @@ def _lift(
     month = rules.calendar.month(day)
     credit(state, month, more)
     because = f"{more} = {base} x{due} streak of {run}, less {base * paid} paid before a late check-in"
-    fact = entry(rules, action, moment, month, "check_in", more, because)
+    fact = entry(rules, state, action, moment, month, "check_in", more, because)
     fact.entry, fact.base, fact.factor, fact.amends = "corrected", base, due, amends
     fact.effective_at = rules.calendar.day_start(day)
     return fact

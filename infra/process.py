@@ -78,19 +78,6 @@ class Part(ABC):
         """Whether it answers a real request."""
 
 
-def start(part: Part) -> Running:
-    """Starts a part and returns when it answers; a part that does not is ended and told of."""
-    part.folder.mkdir(parents=True, exist_ok=True)
-    part.prepare()
-    running = spawn(part.command(), part.folder, part.log)
-    try:
-        wait_until(part.healthy, running, name=part.name, log=part.log, limit_s=part.start_limit_s)
-    except BaseException:
-        end(running, patience_s=1.0, kill=True)
-        raise
-    return running
-
-
 def spawn(command: list[str], folder: Path, log: Path) -> Running:
     """Starts a command in a session of its own, so that neither Ctrl-C nor a closed terminal reaches it."""
     with log.open("ab") as output:

@@ -33,7 +33,7 @@ from typing import Literal, NamedTuple, Self
 from infra.clickhouse import ClickHouse
 from infra.kafka import Kafka
 from infra.keys import make_keys
-from infra.process import LOOPBACK, Part, Running, StackError, demand_free, end, free_ports, start
+from infra.process import LOOPBACK, Part, Running, StackError, demand_free, end, free_ports, spawn, wait_until
 from infra.prometheus import Prometheus
 from infra.redis import Redis
 
@@ -158,9 +158,20 @@ class Stack:
         raise StackError(f"no part is called {name}: there are {', '.join(self._wanted)}")
 
     def start(self, name: str) -> None:
-        """Starts a part on its old port with its old data, and waits until it answers."""
-        self._running[name] = start(self.part(name))
+        """Starts a part on its old port with its old data, and waits until it answers.
+
+        Written down before it answers: whatever kills us meanwhile, `down` finds it.
+        """
+        part = self.part(name)
+        part.folder.mkdir(parents=True, exist_ok=True)
+        part.prepare()
+        running = self._running[name] = spawn(part.command(), part.folder, part.log)
         self._write_state()
+        try:
+            wait_until(part.healthy, running, name=name, log=part.log, limit_s=part.start_limit_s)
+        except BaseException:
+            self.stop(name, kill=True)
+            raise
 
     def stop(self, name: str, *, kill: bool = False) -> None:
         """Ends a part; returns when it is gone."""
@@ -265,9 +276,14 @@ class Stack:
         if not self._state_file.exists():
             self._running, self._ports = {}, {}
             return
-        state = json.loads(self._state_file.read_text())
+        try:
+            state = json.loads(self._state_file.read_text())
+            self._running = {name: Running(**process) for name, process in state["parts"].items()}
+        except (ValueError, KeyError, TypeError):
+            raise StackError(
+                f"{self._state_file} is not readable: end its processes by hand, delete it"
+            ) from None
         self._ports = state["ports"]
-        self._running = {name: Running(**process) for name, process in state["parts"].items()}
         self._wanted = list(dict.fromkeys([*state["wanted"], *self._wanted]))
 
     def _write_state(self) -> None:

@@ -92,3 +92,8 @@ def main() -> None:
     except StackError as error:
         print(f"stack: {error}", file=sys.stderr)
         sys.exit(2)
+    except OSError as error:
+        print(
+            f"stack: {error.filename}: {error.strerror}; choose another folder with --data", file=sys.stderr
+        )
+        sys.exit(2)

@@ -20,6 +20,7 @@ from schemas.settings import Settings
 from schemas.topics import topics
 from streams.topics import admin, apply
 from tests.conftest import on_path
+from tests.polling import eventually
 
 pytestmark = pytest.mark.real
 ROOT = Path(__file__).parent.parent.parent
@@ -98,6 +99,25 @@ def test_a_part_that_cannot_start_tells_why_and_takes_the_others_down(tmp_path: 
 
     with pytest.raises(StackError, match=r"redis ended while starting: .*appendonlydir"):
         Stack(tmp_path).up()
+    assert processes_of(tmp_path) == []
+
+
+def test_a_folder_that_cannot_be_used_is_one_line() -> None:
+    refused = command("up", data=Path("/proc/stack"))
+
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("stack: /proc/stack: ")
+    assert refused.stderr.count("\n") == 1
+
+
+def test_what_a_killed_up_leaves_is_found_by_down(tmp_path: Path) -> None:
+    line = [sys.executable, "-m", "infra.stack", "up", "--data", str(tmp_path)]
+    with subprocess.Popen(line, cwd=ROOT, stdout=subprocess.DEVNULL) as starting:
+        assert eventually(lambda: (tmp_path / "stack.json").exists(), within_s=30)
+        starting.kill()
+
+    assert processes_of(tmp_path)
+    assert command("down", data=tmp_path).returncode == 0
     assert processes_of(tmp_path) == []
 
 
@@ -205,8 +225,6 @@ def test_prometheus_finds_processes_by_the_files_they_leave(tmp_path: Path) -> N
 
 
 def _eventually_up(prometheus: str, *, job: str) -> bool:
-    from tests.polling import eventually
-
     def up() -> bool:
         with urllib.request.urlopen(
             f'{prometheus}/api/v1/query?query=up{{job="{job}"}}', timeout=5

@@ -27,13 +27,17 @@ if TYPE_CHECKING:
 HOUR_MS = 3_600_000
 EPOCH = dt.date(1970, 1, 1).toordinal()
 ALL_BITS = (1 << DAY_BITS) - 1
-CRC, REST = struct.Struct("<I"), struct.Struct("<HQ")  # the two parts of PLACE
+CRC, NEWEST, REST = struct.Struct("<I"), struct.Struct("<H"), struct.Struct("<HQ")  # the parts of PLACE
 DAY_MAX = 65_535  # what a row of `places` can hold: the year 2149
 REMEMBERED = 100_000  # names and days kept in memory for speed alone; forgetting them changes nothing
 
 
 class Cell(Struct, gc=False):
-    """One bucket of the block. `name` is its key as the store knows it."""
+    """One bucket of the block. `name` is its key as the store knows it.
+
+    A day's cell knows where to look next, so that an action costs one look-up: the hour it saw last, and how
+    the row of a member begins who was already seen in its region, or group, on this day.
+    """
 
     key: BucketKey
     name: str
@@ -42,6 +46,10 @@ class Cell(Struct, gc=False):
     points: int = 0
     spend: int = 0
     members: int = 0
+    hour: int = -1
+    hour_cell: Cell | None = None
+    in_region: bytes = b""
+    in_group: bytes = b""
 
 
 class Span(NamedTuple):
@@ -67,7 +75,6 @@ class Buckets:
         self._mark = -1  # a cell with a version above it is in `_dirty`
         self._last = -1  # the highest offset counted
         self._spans: dict[int, Span] = {}
-        self._places: dict[tuple[str, str], bytes] = {}
 
     def count(
         self,
@@ -85,9 +92,12 @@ class Buckets:
         action of a day, week or month is seen here. Counts the facts too: no `count_facts` for them.
         """
         region, group, name = action.region, action.group_id, NAMES[type(action)]
-        hour = at - at % HOUR_MS
-        hour_cell = self._cells.get((hour, region, name)) or self._hour(hour, region, name)
         day_cell = self._cells.get((day, region, group, name)) or self._day(day, region, group, name)
+        hour = at - at % HOUR_MS
+        hour_cell = day_cell.hour_cell
+        if hour_cell is None or day_cell.hour != hour:
+            hour_cell = self._hour(hour, region, name)
+            day_cell.hour, day_cell.hour_cell = hour, hour_cell
         mark = self._mark
         if hour_cell.version <= mark:
             self._dirty.append(hour_cell)
@@ -98,14 +108,20 @@ class Buckets:
         day_cell.actions += 1
         for fact in facts:
             if type(fact) is Ledger and fact.effective_at == at:
-                hour_cell.points += fact.points
-                hour_cell.spend += fact.spend
-                day_cell.points += fact.points
-                day_cell.spend += fact.spend
+                if fact.points or fact.spend:
+                    _add(hour_cell, fact)
+                    _add(day_cell, fact)
             else:
                 self._count_fact(rules, fact, offset)
         if action.own or is_own(rules, action):
-            self._count_member(state, day, region, group, offset)
+            back = state.today - day
+            if not state.active_bits >> back & 1 and back < DAY_BITS:
+                self._count_first(state.active_bits, state.today, day, "", "", offset)
+                state.active_bits |= 1 << back
+            if region and day_cell.in_region not in state.places:
+                self._count_place(state, day, region, "", offset)
+            if group and day_cell.in_group not in state.places:
+                self._count_place(state, day, "", group, offset)
 
     def count_facts(self, rules: Rules, offset: int, facts: Iterable[Fact]) -> None:
         """Count the facts of a wake, or of a decision that is not an applied action."""
@@ -129,9 +145,9 @@ class Buckets:
         self._cells, self._dirty = {}, []
         for name, value in stored.items():
             key, sums = decode_key(name), decode_totals(value)
-            self._cells[_place(key)] = Cell(
-                key, name, sums.version, sums.actions, sums.points, sums.spend, sums.members
-            )
+            cell = self._cells[_place(key)] = _new(key, name)
+            cell.version, cell.actions = sums.version, sums.actions
+            cell.points, cell.spend, cell.members = sums.points, sums.spend, sums.members
         self._mark = self._last = max((cell.version for cell in self._cells.values()), default=-1)
 
     def clear(self, block: int) -> None:
@@ -160,8 +176,7 @@ class Buckets:
             self._day(day, fact.region, fact.group_id, fact.action),
         ):
             self._touch(cell, offset)
-            cell.points += fact.points
-            cell.spend += fact.spend
+            _add(cell, fact)
 
     def _count_tier(
         self,
@@ -171,27 +186,14 @@ class Buckets:
         way: int,
         offset: int,
     ) -> None:
-        key = BucketKey(
-            "tiers", rules.calendar.day(at), fact.region, dimension=fact.dimension, tier=fact.tier
-        )
+        key = BucketKey("tiers", rules.calendar.day(at), fact.region, dimension=fact.dimension, tier=fact.tier)
         cell = self._cell(key)
         self._touch(cell, offset)
         cell.members += way
 
-    def _count_member(self, state: MemberState, day: int, region: str, group: str, offset: int) -> None:
-        """An own action: in each of all, region and group, is it the member's first of day, week, month?"""
-        back = state.today - day
-        if not state.active_bits >> back & 1 and back < DAY_BITS:
-            self._count_first(state.active_bits, state.today, day, "", "", offset)
-            state.active_bits |= 1 << back
-        if region:
-            self._count_place(state, day, region, "", offset)
-        if group:
-            self._count_place(state, day, "", group, offset)
-
     def _count_place(self, state: MemberState, day: int, region: str, group: str, offset: int) -> None:
-        """The same within a region or group, whose days stand in a row of `state.places`."""
-        tag = self._places.get((region, group)) or self._tag(region, group)
+        """The same within a region or group: the member's days there are a row of `state.places`."""
+        tag = _tag(region, group)
         places = state.places
         start = places.find(tag)
         while start > 0 and start % PLACE.size:
@@ -240,7 +242,7 @@ class Buckets:
         place = _place(key)
         cell = self._cells.get(place)
         if cell is None:
-            cell = self._cells[place] = Cell(key, encode_key(key).decode())
+            cell = self._cells[place] = _new(key, encode_key(key).decode())
         return cell
 
     def _span(self, day: int) -> Span:
@@ -248,13 +250,6 @@ class Buckets:
             self._spans.clear()
         span = self._spans[day] = span_of(day)
         return span
-
-    def _tag(self, region: str, group: str) -> bytes:
-        if len(self._places) >= REMEMBERED:
-            self._places.clear()
-        name = f"r:{region}" if region else f"g:{group}"
-        tag = self._places[region, group] = CRC.pack(zlib.crc32(name.encode()))
-        return tag
 
     def _bucket(self, cell: Cell) -> Bucket:
         key = cell.key
@@ -304,6 +299,11 @@ def _living(places: bytes, day: int) -> bytes:
     return b"".join(row for row in rows if PLACE.unpack(row)[1] + DAY_BITS > day)
 
 
+def _tag(region: str, group: str) -> bytes:
+    """How the row of a region, or else of a group, begins."""
+    return CRC.pack(zlib.crc32((f"r:{region}" if region else f"g:{group}").encode()))
+
+
 def _short(day: int) -> int:
     return min(max(day, 0), DAY_MAX)
 
@@ -317,6 +317,19 @@ def _place(key: BucketKey) -> tuple[object, ...]:
     if key.kind == "members":
         return key.kind, key.at, key.region, key.group_id, key.period
     return key.kind, key.at, key.region, key.dimension, key.tier
+
+
+def _new(key: BucketKey, name: str) -> Cell:
+    cell = Cell(key, name)
+    if key.kind == "day":
+        newest = NEWEST.pack(_short(key.at))
+        cell.in_region, cell.in_group = _tag(key.region, "") + newest, _tag("", key.group_id) + newest
+    return cell
+
+
+def _add(cell: Cell, entry: Ledger) -> None:
+    cell.points += entry.points
+    cell.spend += entry.spend
 
 
 def _name(cell: Cell) -> str:

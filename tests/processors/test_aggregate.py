@@ -172,7 +172,7 @@ sent = st.builds(
     st.sampled_from(["login", "check_in", "message", "share", "purchase", "refund", "content"]),
     st.sampled_from(["", "hk", "sg"]),
     st.sampled_from(["", "tea", "hk"]),
-    st.integers(0, 90 * 24),
+    st.one_of(st.integers(0, 90 * 24), st.integers(30 * 24, 32 * 24)),  # many of them on the same days
     st.one_of(st.just(0), st.integers(0, 30 * 24)),
 )
 histories = st.lists(sent, max_size=40)

@@ -15,7 +15,9 @@ AHEAD_MS = 60_000
 TWO_PEOPLE = (ProgrammeControl, Keys, GoLive)
 
 
-def judge(state: PartitionState, envelope: Signed, body: Control, timestamp: int, number: int) -> Rejected | None | bool:
+def judge(
+    state: PartitionState, envelope: Signed, body: Control, timestamp: int, number: int
+) -> Rejected | bool | None:
     """True: take it. None: ignore it, its number is not above the one in force. Else why it is refused.
 
     The first programme of an empty partition brings the keys that its own signature is checked with.

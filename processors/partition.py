@@ -21,12 +21,12 @@ from processors.partitioner import partition_of
 from processors.refusal import personal_id, refusal
 from processors.timers import Timers
 from processors.versions import NotUnderstood, Versions
+from schemas import decoding
 from schemas import facts as fact_codec
 from schemas import partition as partition_codec
 from schemas.actions import Action
 from schemas.aggregates import Bucket
 from schemas.dead_letters import VALUE_BYTES_MAX, DeadLetter
-from schemas import decoding
 from schemas.decoding import Controlled, Decoded, Derived, Staff, blank
 from schemas.facts import Fact
 from schemas.partition import PartitionState
@@ -345,7 +345,7 @@ class Partition:
                 self._unsigned(record, item.action.source)
         elif isinstance(item, Derived):
             self._derived(record, item)
-        else:
+        elif isinstance(item, Controlled | decoding.NotUnderstood):
             self._control(record, item)
 
     def _derived(self, record: RecordLike, item: Derived) -> None:
@@ -396,7 +396,9 @@ class Partition:
     def _skipped(self, record: RecordLike, failure: Failure) -> None:
         """A record that a rule choked on: a dead letter, and too many of them halt the partition."""
         limits = self.versions.in_force.programme.limits if self.versions.in_force else None
-        window = [o for o in self.state.rule_letters if limits and o > self.offset - limits.rule_window_offsets]
+        window = [
+            o for o in self.state.rule_letters if limits and o > self.offset - limits.rule_window_offsets
+        ]
         if limits and len(window) >= limits.rule_letters and not failure.known:
             raise Halt(self.offset, f"more than {limits.rule_letters} rule failures: {failure.message}")
         self.state.rule_letters = [*window, self.offset]
@@ -404,7 +406,9 @@ class Partition:
         self._reject(record, rejected, failure)
 
     def _unsigned(self, record: RecordLike, source: str = "") -> None:
-        self._reject(record, Rejected(Reason.UNSIGNED, "$.signature", "not signed with a key in force", source))
+        self._reject(
+            record, Rejected(Reason.UNSIGNED, "$.signature", "not signed with a key in force", source)
+        )
 
     def _reject(self, record: RecordLike, rejected: Rejected, failure: Failure | None = None) -> None:
         value, personal = record.value, rejected.reason is Reason.PERSONAL

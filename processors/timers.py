@@ -12,7 +12,7 @@ class Timers:
     Counting stale entries would make the wakes of a record depend on what happened before the last restart.
     """
 
-    __slots__ = ("heap", "armed")
+    __slots__ = ("armed", "heap")
 
     def __init__(self, entries: Iterable[tuple[int, str]] = ()) -> None:
         self.heap = list(entries)

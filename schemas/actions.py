@@ -27,7 +27,9 @@ Hash = Annotated[str, Meta(pattern="^[0-9a-f]{16,64}$", description="keyed hash,
 MaskedPhone = Annotated[str, Meta(pattern="^[0-9]{3}[*]{4}[0-9]{4}$", description="138****1234")]
 
 
-class Action(Struct, kw_only=True, gc=False, forbid_unknown_fields=True, omit_defaults=True, tag_field="action"):
+class Action(
+    Struct, kw_only=True, gc=False, forbid_unknown_fields=True, omit_defaults=True, tag_field="action"
+):
     """What every action carries. (`source`, `event_id`) is its identity."""
 
     own: ClassVar[bool] = False
@@ -381,9 +383,9 @@ AnyAction = (
     | Opening
 )
 
-ACTIONS: dict[str, type[Action]] = {t.__struct_config__.tag: t for t in AnyAction.__args__}  # type: ignore[misc]
+ACTIONS: dict[str, type[Action]] = {t.__struct_config__.tag: t for t in AnyAction.__args__}
 
 
 def name_of(action: Action) -> str:
     """The action's name as it stands on the wire, for instance `check_in`."""
-    return type(action).__struct_config__.tag  # type: ignore[return-value]
+    return str(type(action).__struct_config__.tag)

@@ -1,7 +1,7 @@
 """Buckets: totals of one partition inside one block of offsets, additive over partitions and blocks.
 
 A bucket is absolute for its block, `version` is the last offset counted, so a repeat loses and a sum over partitions
-and blocks is exact. Late actions go into the current block's bucket of their own hour or day: old ones are never needed.
+and blocks is exact. Late actions go into the current block's bucket of their own hour or day.
 """
 
 from __future__ import annotations

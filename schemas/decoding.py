@@ -14,7 +14,6 @@ from typing import Any
 
 import msgspec
 
-
 from schemas.actions import ACTIONS, Action, AnyAction, Profile
 from schemas.records import (
     FRAME,
@@ -38,8 +37,10 @@ DEPTH_MAX = 32
 RECORD_BYTES_MAX = 256 * 1024
 
 PERSONAL = frozenset(
-    """name full_name first_name last_name real_name nickname surname phone phone_number mobile mobile_number mobile_phone
-    tel telephone cell email mail address id_card id_number passport birth_date wechat wechat_id""".split()
+    """
+    name full_name first_name last_name real_name nickname surname phone phone_number mobile mobile_number
+    mobile_phone tel telephone cell email mail address id_card id_number passport birth_date wechat wechat_id
+    """.split()
 )
 """Names of fields that say who somebody is; they are refused as `personal`, and their values are blanked."""
 
@@ -138,12 +139,20 @@ def _checked(action: Action, value: bytes) -> Action | Rejected:
     if isinstance(action, Profile):
         for part, pairs in (("attributes", action.attributes), ("dates", action.dates)):
             for key, content in (pairs or {}).items():
-                if key.lower() in PERSONAL or (isinstance(content, (str, int)) and looks_like_phone(str(content))):
-                    return Rejected(Reason.PERSONAL, f"$.{part}", "personal data is never accepted", action.source)
+                if key.lower() in PERSONAL or (
+                    isinstance(content, (str, int)) and looks_like_phone(str(content))
+                ):
+                    return Rejected(
+                        Reason.PERSONAL, f"$.{part}", "personal data is never accepted", action.source
+                    )
         if action.home_region and looks_like_phone(action.home_region):
-            return Rejected(Reason.PERSONAL, "$.home_region", "personal data is never accepted", action.source)
+            return Rejected(
+                Reason.PERSONAL, "$.home_region", "personal data is never accepted", action.source
+            )
     if action.staff:
-        return Rejected(Reason.UNSIGNED, "$.action", "staff actions come signed, from `memberflow`", action.source)
+        return Rejected(
+            Reason.UNSIGNED, "$.action", "staff actions come signed, from `memberflow`", action.source
+        )
     return action
 
 
@@ -162,7 +171,9 @@ def _refusal(text: str, value: bytes) -> Rejected:
         return Rejected(Reason.UNKNOWN_ACTION, "$.action", f"known: {', '.join(ACTIONS)}", source)
     if "malformed" in text or "truncated" in text or "utf-8" in text.lower() or "JSON" in text:
         return Rejected(Reason.NOT_JSON, pointer, detail, source)
-    if _ENTRIES.search(value) and any(k.decode(errors="replace").lower() in PERSONAL - {"name"} for k, _ in _ENTRIES.findall(value)):
+    if _ENTRIES.search(value) and any(
+        k.decode(errors="replace").lower() in PERSONAL - {"name"} for k, _ in _ENTRIES.findall(value)
+    ):
         return Rejected(Reason.PERSONAL, pointer, "personal data is never accepted", source)
     return Rejected(Reason.INVALID, pointer, detail, source)
 
@@ -171,13 +182,14 @@ def _source(value: bytes) -> str:
     """The sender's name in bytes that could not be decoded, for the count per source; "" when there is none."""
     for key, content in _ENTRIES.findall(value[:4096]):
         if key == b"source":
-            return content.strip(b'"').decode(errors="replace")[:64]
+            name: bytes = content
+            return name.strip(b'"').decode(errors="replace")[:64]
     return ""
 
 
 def _decode_frame(value: bytes) -> Decoded:
     try:
-        framed = _decode_framed(value)
+        framed: Framed = _decode_framed(value)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         return _refusal(str(error), value)
     if isinstance(framed, SignedControl):
@@ -201,9 +213,13 @@ def _decode_signed(framed: Signed, value: bytes) -> Decoded:
         return _refusal(str(error), bytes(framed.body))
     assert isinstance(framed, SignedStaff)
     if not action.staff:
-        return Rejected(Reason.INVALID, "$.body.action", "only staff actions come in a staff record", action.source)
-    if action.operator == action.approved_by:  # type: ignore[attr-defined]
-        return Rejected(Reason.ONE_PERSON, "$.body.approved_by", "two different people are needed", action.source)
+        return Rejected(
+            Reason.INVALID, "$.body.action", "only staff actions come in a staff record", action.source
+        )
+    if action.operator == action.approved_by:
+        return Rejected(
+            Reason.ONE_PERSON, "$.body.approved_by", "two different people are needed", action.source
+        )
     return Staff(framed, action)
 
 
@@ -238,7 +254,9 @@ def _structured(value: bytes) -> dict[str, Any]:
 
 def _binary(value: bytes, headers: Headers) -> dict[str, Any]:
     attributes = {
-        name.lower()[3:]: (content or b"").decode() for name, content in headers if name.lower().startswith("ce_")
+        name.lower()[3:]: (content or b"").decode()
+        for name, content in headers
+        if name.lower().startswith("ce_")
     }
     return _event(attributes, msgspec.json.decode(value) if value else {})
 
@@ -255,5 +273,3 @@ def _event(attributes: dict[str, Any], data: Any) -> dict[str, Any]:
         "occurred_at": attributes.get("time"),
     }
     return data | {key: content for key, content in named.items() if content is not None}
-
-

@@ -171,7 +171,7 @@ AnyFact = (
     | InForce
 )
 
-KINDS: dict[str, type[Fact]] = {t.__struct_config__.tag: t for t in AnyFact.__args__}  # type: ignore[misc]
+KINDS: dict[str, type[Fact]] = {t.__struct_config__.tag: t for t in AnyFact.__args__}
 
 encode = msgspec.json.Encoder().encode
 decode = msgspec.json.Decoder(AnyFact).decode

@@ -31,7 +31,9 @@ class Metric(Struct, frozen=True):
 METRICS = (
     # worker
     Metric("memberflow_records", "counter", "Records of the log by what became of them.", ("verdict",)),
-    Metric("memberflow_refused_records", "counter", "Refused records by reason and sender.", ("reason", "source")),
+    Metric(
+        "memberflow_refused_records", "counter", "Refused records by reason and sender.", ("reason", "source")
+    ),
     Metric("memberflow_facts_published", "counter", "Facts acknowledged by the broker."),
     Metric("memberflow_chunk_records", "histogram", "Records in a chunk.", (), SIZES),
     Metric("memberflow_stage_seconds", "histogram", "Time of one chunk in a stage.", ("stage",), FAST),
@@ -45,14 +47,43 @@ METRICS = (
         ("partition",),
         at_scrape=True,
     ),
-    Metric("memberflow_freshness_seconds", "gauge", "How far the last committed record is behind.", ("partition",), at_scrape=True),
-    Metric("memberflow_next_offset", "gauge", "Next offset to read, from our own commits.", ("partition",), at_scrape=True),
-    Metric("memberflow_end_offset", "gauge", "End of the log as the last fetch saw it.", ("partition",), at_scrape=True),
-    Metric("memberflow_lag_records", "gauge", "Records between our commit and the end of the log.", ("partition",), at_scrape=True),
+    Metric(
+        "memberflow_freshness_seconds",
+        "gauge",
+        "How far the last committed record is behind.",
+        ("partition",),
+        at_scrape=True,
+    ),
+    Metric(
+        "memberflow_next_offset",
+        "gauge",
+        "Next offset to read, from our own commits.",
+        ("partition",),
+        at_scrape=True,
+    ),
+    Metric(
+        "memberflow_end_offset",
+        "gauge",
+        "End of the log as the last fetch saw it.",
+        ("partition",),
+        at_scrape=True,
+    ),
+    Metric(
+        "memberflow_lag_records",
+        "gauge",
+        "Records between our commit and the end of the log.",
+        ("partition",),
+        at_scrape=True,
+    ),
     Metric("memberflow_halted_partitions", "gauge", "Partitions that wait for a person.", at_scrape=True),
     Metric("memberflow_owned_partitions", "gauge", "Partitions this worker has acquired.", at_scrape=True),
     Metric("memberflow_timers_pending", "gauge", "Timers of the owned partitions.", at_scrape=True),
-    Metric("memberflow_timers_overdue_seconds", "gauge", "How far the oldest timer is behind its partition's clock.", at_scrape=True),
+    Metric(
+        "memberflow_timers_overdue_seconds",
+        "gauge",
+        "How far the oldest timer is behind its partition's clock.",
+        at_scrape=True,
+    ),
     Metric("memberflow_members_cached", "gauge", "Decoded members in memory.", at_scrape=True),
     Metric("memberflow_markers_passed", "counter", "Offsets without a record (transaction markers) passed."),
     Metric("memberflow_forwarded_records", "counter", "Strays sent on to their own partition."),
@@ -64,15 +95,26 @@ METRICS = (
     Metric("memberflow_sink_insert_seconds", "histogram", "Time of one insert.", ("table",), FAST),
     Metric("memberflow_sink_insert_failures", "counter", "Inserts that failed and are repeated."),
     Metric("memberflow_sink_repeats_dropped", "counter", "Facts dropped because their number was seen."),
-    Metric("memberflow_sink_stopped_partitions", "gauge", "Partitions stopped at a gap, waiting for a person."),
-    Metric("memberflow_sink_freshness_seconds", "gauge", "How far the last stored fact is behind.", ("partition",)),
+    Metric(
+        "memberflow_sink_stopped_partitions", "gauge", "Partitions stopped at a gap, waiting for a person."
+    ),
+    Metric(
+        "memberflow_sink_freshness_seconds",
+        "gauge",
+        "How far the last stored fact is behind.",
+        ("partition",),
+    ),
     Metric("memberflow_sink_lag_records", "gauge", "Facts not stored yet.", ("partition",)),
     Metric("memberflow_reconciler_mismatches", "gauge", "Blocks whose rows differ from the facts topic."),
     # dispatcher
-    Metric("memberflow_webhook_deliveries", "counter", "Tries by endpoint and outcome.", ("endpoint", "outcome")),
+    Metric(
+        "memberflow_webhook_deliveries", "counter", "Tries by endpoint and outcome.", ("endpoint", "outcome")
+    ),
     Metric("memberflow_webhook_seconds", "histogram", "Time of one try.", ("endpoint",), SLOW),
     Metric("memberflow_webhooks_waiting", "gauge", "Deliveries waiting, by endpoint.", ("endpoint",)),
-    Metric("memberflow_webhook_oldest_seconds", "gauge", "Age of the oldest waiting delivery.", ("endpoint",)),
+    Metric(
+        "memberflow_webhook_oldest_seconds", "gauge", "Age of the oldest waiting delivery.", ("endpoint",)
+    ),
     # all
     Metric("memberflow_build", "info", "Version of the code, the programme and the rules."),
     Metric("memberflow_up_seconds", "gauge", "Seconds since this process started."),

@@ -110,7 +110,9 @@ class ActivityRules(Part):
 
 
 WEIGHED = frozenset(
-    "login check_in chat question answer experience share comment like live purchase browse add_to_cart".split()
+    """
+    login check_in chat question answer experience share comment like live purchase browse add_to_cart
+    """.split()
 )
 
 
@@ -121,7 +123,10 @@ class Step(Part):
     after_days: Annotated[int, Field(ge=1, le=4000)]
 
 
-TIERS = tuple("blue yellow red value rhythm light L1 mood medium L2 path L3 heavy lost".split())
+TIERS = (
+    *("blue", "yellow", "red", "value", "rhythm", "light", "L1"),
+    *("mood", "medium", "L2", "path", "L3", "heavy", "lost"),
+)
 """Every tier the code knows, numbered from 1 in the state: the order never changes, new ones go last."""
 
 Ladder = Annotated[tuple[Step, ...], Field(min_length=1, max_length=16, strict=False)]
@@ -170,7 +175,9 @@ class Programme(Part):
     name: Annotated[str, Field(min_length=1, max_length=64)]
     rules: int
     zone: str
-    day_starts_at: Annotated[int, Field(ge=0, le=23, description="hour at which the programme day starts")] = 0
+    day_starts_at: Annotated[
+        int, Field(ge=0, le=23, description="hour at which the programme day starts")
+    ] = 0
     currencies: Annotated[tuple[str, ...], Field(min_length=1, strict=False)]
     minor_units: Annotated[int, Field(ge=1, le=1000)] = 100
     horizon_days: Annotated[int, Field(ge=1, le=31)]
@@ -206,7 +213,9 @@ class ProgrammeError(ValueError):
     def __init__(self, errors: Sequence[tuple[int, int, str, str]], name: str = "programme") -> None:
         self.errors = list(errors)
         self.unknown_rules = any(path == "rules" for _, _, path, _ in self.errors)
-        super().__init__("\n".join(f"{name}:{line}:{col}: {path}: {text}" for line, col, path, text in self.errors))
+        super().__init__(
+            "\n".join(f"{name}:{line}:{col}: {path}: {text}" for line, col, path, text in self.errors)
+        )
 
 
 def parse(text: str, name: str = "programme") -> Programme:
@@ -222,7 +231,9 @@ def parse(text: str, name: str = "programme") -> Programme:
     try:
         return Programme.model_validate(_plain(tree))
     except ValidationError as error:
-        found = [(*_place(tree, e["loc"]), ".".join(map(str, e["loc"])) or "$", _words(e)) for e in error.errors()]
+        found = [
+            (*_place(tree, e["loc"]), ".".join(map(str, e["loc"])) or "$", _words(e)) for e in error.errors()
+        ]
         raise ProgrammeError(sorted(found), name) from None
 
 
@@ -246,13 +257,12 @@ def _plain(node: Any) -> Any:
 
 def _place(tree: Any, path: Sequence[Any]) -> tuple[int, int]:
     """Line and column (from 1) of the deepest part of a path that stands in the file."""
-    node, at = tree, (tree.lc.line + 1, tree.lc.col + 1)
+    node: Any = tree  # a ruamel node: `lc` is where it stands
+    at = (tree.lc.line + 1, tree.lc.col + 1)
     for key in path:
         try:
-            line, col = node.lc.key(key) if isinstance(node, dict) else node.lc.item(key)
+            line, col = node.lc.item(key) if isinstance(key, int) else node.lc.key(key)
             at, node = (line + 1, col + 1), node[key]
         except (KeyError, IndexError, AttributeError, TypeError):
             break
     return at
-
-

@@ -139,9 +139,7 @@ AGG_HOUR = _totals(
     ("actions", "points", "spend"),
     (("hour", "DateTime('UTC')"),),
 )
-AGG_DAY = _totals(
-    "agg_day", (_DAY, *_strings("region", "group_id", "action")), ("actions", "points", "spend"), _DATE
-)
+AGG_DAY = _totals("agg_day", (_DAY, *_strings("region", "group_id", "action")), ("actions", "points", "spend"), _DATE)
 AGG_MEMBERS = _totals(
     "agg_members",
     (*_strings("period"), Column("at", "Int32", "at"), *_strings("region", "group_id")),

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import faust
-from aiokafka import ConsumerRecord
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from faust.app.base import BootStrategy
 from faust.types import TP
@@ -33,14 +33,14 @@ RECORDS_FETCHED_BYTES = 2 * 1024 * 1024
 """Per partition and fetch: some 5,000 records of 400 bytes."""
 
 
-class OnlyConsumer(BootStrategy):  # type: ignore[misc]
+class OnlyConsumer(BootStrategy):
     """Faust starts its consumer and nothing else: no web server, no producer."""
 
     enable_web = False
     enable_kafka_producer = False
 
 
-class ChunkApp(faust.App):  # type: ignore[misc]
+class ChunkApp(faust.App):
     """A Faust app whose consumer hands over chunks."""
 
     BootStrategy = OnlyConsumer
@@ -116,7 +116,9 @@ class WorkerProcess:
         """Until `stop`, or until something that cannot be cured in here. Raises what ended it."""
         self.app.on_partitions_assigned.connect(self._on_assigned, weak=False)
         self.app.on_partitions_revoked.connect(self._on_revoked, weak=False)
-        self.app.topics.add(self.app.topic(self.topics.actions.name, value_serializer="raw", key_serializer="raw"))
+        self.app.topics.add(
+            self.app.topic(self.topics.actions.name, value_serializer="raw", key_serializer="raw")
+        )
         gc.collect()
         gc.freeze()
         gc.disable()  # left on it costs 4 to 6 us an action; the ticker collects when nothing is to do
@@ -129,10 +131,8 @@ class WorkerProcess:
         await self.ownership.close()
         await self.publisher.restart()
         await asyncio.wait([ticking], timeout=5)
-        try:
+        with contextlib.suppress(TimeoutError):  # ours is committed; Faust's threads end with the process
             await asyncio.wait_for(self.app.stop(), timeout=10)
-        except TimeoutError:
-            pass  # everything of ours is committed; Faust's threads end with the process
         if self.error is not None:
             raise self.error
 
@@ -156,7 +156,9 @@ class WorkerProcess:
         await self.ownership.revoked(sorted(tp.partition for tp in revoked))
 
     async def _rule_failures(self, partition: int, clock: int) -> dict[int, Failure]:
-        return await rule_failures(self.settings.kafka.bootstrap, self.topics.dead_letters.name, partition, clock)
+        return await rule_failures(
+            self.settings.kafka.bootstrap, self.topics.dead_letters.name, partition, clock
+        )
 
     def _faust(self) -> ChunkApp:
         worker = self.settings.worker
@@ -194,14 +196,24 @@ class OwnedPartitions(Collector):
         """One value per partition, and the sums."""
         lanes = dict(self.ownership.lanes)
         end = {p: self.ownership.consumer.end_offset(p) for p in lanes}
-        behind = {p: max(0.0, self.wall() - lane.last_timestamp / 1000) for p, lane in lanes.items() if lane.last_timestamp}
+        behind = {
+            p: max(0.0, self.wall() - lane.last_timestamp / 1000)
+            for p, lane in lanes.items()
+            if lane.last_timestamp
+        }
         overdue = [lane.fold.timers.overdue(lane.fold.state.clock) for lane in lanes.values()]
         return [
             _per("memberflow_freshness_seconds", behind),
-            _per("memberflow_last_record_processed_timestamp_seconds", {p: x.last_timestamp / 1000 for p, x in lanes.items()}),
+            _per(
+                "memberflow_last_record_processed_timestamp_seconds",
+                {p: x.last_timestamp / 1000 for p, x in lanes.items()},
+            ),
             _per("memberflow_next_offset", {p: lane.next_offset for p, lane in lanes.items()}),
             _per("memberflow_end_offset", {p: e for p, e in end.items() if e is not None}),
-            _per("memberflow_lag_records", {p: max(0, e - lanes[p].next_offset) for p, e in end.items() if e is not None}),
+            _per(
+                "memberflow_lag_records",
+                {p: max(0, e - lanes[p].next_offset) for p, e in end.items() if e is not None},
+            ),
             _one("memberflow_halted_partitions", len(self.ownership.halted)),
             _one("memberflow_owned_partitions", len(lanes)),
             _one("memberflow_timers_pending", sum(len(lane.fold.timers) for lane in lanes.values())),

@@ -31,7 +31,9 @@ def private_key(folder: Path, name: str) -> Key:
     try:
         key = load_pem_private_key(path.read_bytes(), password=None)
     except (OSError, ValueError) as error:
-        raise UsageError(f"no private key in {path} ({error})", remedy="set MEMBERFLOW_KEYS__FOLDER") from error
+        raise UsageError(
+            f"no private key in {path} ({error})", remedy="set MEMBERFLOW_KEYS__FOLDER"
+        ) from error
     if not isinstance(key, Ed25519PrivateKey):
         raise UsageError(f"{path} is not an ed25519 key", remedy="make one with `python -m infra.stack up`")
     return path.stem, key
@@ -43,7 +45,9 @@ def public_keys(settings: Settings) -> dict[str, dict[str, str]]:
     try:
         return msgspec.json.decode(path.read_bytes(), type=dict[str, dict[str, str]])
     except (OSError, msgspec.MsgspecError) as error:
-        raise UsageError(f"no public keys in {path} ({error})", remedy="set MEMBERFLOW_KEYS__FOLDER") from error
+        raise UsageError(
+            f"no public keys in {path} ({error})", remedy="set MEMBERFLOW_KEYS__FOLDER"
+        ) from error
 
 
 def checked_programme(path: Path) -> str:
@@ -82,8 +86,10 @@ async def bootstrap(
     )
     empty = await _empty_partitions(settings, names.actions.name)
     if empty and len(empty) < settings.partitions:
-        raise StateExists(f"partitions {empty} of {names.actions.name} are empty, others are not",
-                          remedy="begin a new log under a name that was never used")
+        raise StateExists(
+            f"partitions {empty} of {names.actions.name} are empty, others are not",
+            remedy="begin a new log under a name that was never used",
+        )
     await append(settings, names.actions.name, empty, first, sign)
     begun = []
     offsets = await store.offsets(range(settings.partitions))
@@ -101,11 +107,15 @@ async def append(settings: Settings, topic: str, partitions: Sequence[int], body
     """Append one signed control record to each of the partitions, acknowledged by all replicas."""
     key_id, private = sign
     value = seal(SignedControl, key_id, private, msgspec.json.encode(body))
-    producer = AIOKafkaProducer(bootstrap_servers=settings.kafka.bootstrap, acks="all", enable_idempotence=True)
+    producer = AIOKafkaProducer(
+        bootstrap_servers=settings.kafka.bootstrap, acks="all", enable_idempotence=True
+    )
     try:
         await asyncio.wait_for(producer.start(), timeout=30)
         for partition in partitions:
-            sent = producer.send_and_wait(topic, value, partition=partition, timestamp_ms=max(0, body_time(body)))
+            sent = producer.send_and_wait(
+                topic, value, partition=partition, timestamp_ms=max(0, body_time(body))
+            )
             await asyncio.wait_for(sent, timeout=30)
     except (KafkaError, OSError, TimeoutError) as error:
         raise BrokerUnavailable(f"control record not appended ({error!r})") from error

@@ -8,7 +8,9 @@ from schemas.verdicts import Reason
 from streams.log_reader import LogReader
 
 
-async def rule_failures(bootstrap: str, topic: str, partition: int, since: int | None = None) -> dict[int, Failure]:
+async def rule_failures(
+    bootstrap: str, topic: str, partition: int, since: int | None = None
+) -> dict[int, Failure]:
     """Offsets of `member.actions` to skip in a partition, from its dead letters stamped at `since` (ms) or later.
 
     Dead letters of a partition stand in the partition of the same number.

@@ -68,7 +68,9 @@ class Lane:
         if records[0].offset != self.next_offset - 1:
             return records
         if crc(records[0]) != self.acquired.crc:
-            raise Halt(records[0].offset, f"the record at {records[0].offset} is not the one that was committed")
+            raise Halt(
+                records[0].offset, f"the record at {records[0].offset} is not the one that was committed"
+            )
         return records[1:]
 
 

@@ -58,7 +58,9 @@ class Metrics:
 
     def _make(self, metric: declared.Metric) -> Any:
         if metric.kind == "histogram":
-            return Histogram(metric.name, metric.help, metric.labels, buckets=metric.buckets, registry=self.registry)
+            return Histogram(
+                metric.name, metric.help, metric.labels, buckets=metric.buckets, registry=self.registry
+            )
         kinds = {"counter": Counter, "gauge": Gauge, "info": Info}
         return kinds[metric.kind](metric.name, metric.help, metric.labels, registry=self.registry)
 
@@ -71,4 +73,5 @@ class QuietMonitor(faust.Monitor):
     def on_rebalance_start(self, app: Any) -> dict[str, Any]:
         """Count it."""
         self.metrics["memberflow_rebalances"].inc()
-        return super().on_rebalance_start(app)
+        state: dict[str, Any] = super().on_rebalance_start(app)
+        return state

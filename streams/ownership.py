@@ -18,7 +18,14 @@ from processors.partition import Failure, Halt, Partition, RuleFailed
 from schemas import partition as partition_codec
 from schemas.member import STATE_VERSION
 from schemas.partition import PartitionState
-from streams.errors import BrokerUnavailable, LogMismatch, PublishFailed, PublishRefused, StateLost, StoreUnavailable
+from streams.errors import (
+    BrokerUnavailable,
+    LogMismatch,
+    PublishFailed,
+    PublishRefused,
+    StateLost,
+    StoreUnavailable,
+)
 from streams.lane import Lane, NotOurs, Refetch
 from streams.store import Acquired, Answer, Identity, Refused, StateStore
 from streams.worker import Worker
@@ -27,7 +34,7 @@ log = structlog.get_logger()
 
 BACKOFF_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)
 DRAIN_SECONDS = 5.0
-"""How long a revocation waits for chunks under way; what is not committed by then is decided again by the next owner."""
+"""How long a revocation waits for chunks under way; the next owner decides again what is not committed."""
 
 RESUME_POLL_SECONDS = 1.0
 
@@ -138,7 +145,7 @@ class Ownership:
         except Refetch as refetch:
             self._count("gap")
             self.consumer.open(partition, refetch.offset)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever failed, the lane is dropped
             await self._failed(partition, lane, error)
         else:
             self.consumer.release(partition)
@@ -163,7 +170,9 @@ class Ownership:
             self._count(error.answer.value)
             log.warning("commit refused", partition=partition, answer=error.answer.value, detail=error.detail)
             if error.answer is Answer.LOST:
-                return await self._halt(partition, f"state lost: {error.detail}; restore it with `memberflow rebuild`")
+                return await self._halt(
+                    partition, f"state lost: {error.detail}; restore it with `memberflow rebuild`"
+                )
             if error.answer is Answer.FENCED:
                 await self._may_commit(partition, lane.next_offset)
         elif isinstance(error, PublishFailed | StoreUnavailable):
@@ -183,14 +192,16 @@ class Ownership:
             except (StoreUnavailable, BrokerUnavailable, PublishFailed) as error:
                 log.warning("not acquired yet", partition=partition, error=str(error))
                 got = None
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - not curable in here: the process ends
                 return self.crash(error)
             if isinstance(got, Refused):
                 if got.answer == "OTHER":
                     return self.crash(LogMismatch(f"partition {partition}: {got.detail}"))
                 if self.halted.get(partition) != got.detail:
                     self.halted[partition] = got.detail
-                    log.error("partition not acquired", partition=partition, answer=got.answer, detail=got.detail)
+                    log.error(
+                        "partition not acquired", partition=partition, answer=got.answer, detail=got.detail
+                    )
                 await asyncio.sleep(RESUME_POLL_SECONDS)
             else:
                 await asyncio.sleep(BACKOFF_SECONDS[min(attempt, len(BACKOFF_SECONDS) - 1)])
@@ -242,7 +253,7 @@ class Ownership:
                 await work
             except asyncio.CancelledError:
                 raise
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - a task must not fail unseen
                 self.crash(error)
             finally:
                 if self._tasks.get(partition) is task:

@@ -7,7 +7,8 @@ idempotent producer would accept batch 2 after batch 1 was refused. Any failure 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+import contextlib
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
@@ -36,7 +37,8 @@ BATCH_BYTES = 4 * 1024 * 1024
 
 REFUSED = (MessageSizeTooLargeError, RecordTooLargeError, TopicAuthorizationFailedError)
 
-Message = tuple[bytes | None, bytes | None, Sequence[tuple[str, bytes]]]
+Message = tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]
+NO_HEADERS: list[tuple[str, bytes]] = []
 
 
 class Publisher:
@@ -58,14 +60,14 @@ class Publisher:
         """Everything of one chunk, each topic in order. Raises `PublishFailed`, or `PublishRefused` for good."""
         letters = [(letter.key, letter.value, letter.kafka_headers()) for letter in out.letters]
         facts = zip(out.fact_keys, out.facts, strict=True)
-        buckets = ((None, aggregates.encode(bucket), ()) for bucket in out.buckets)
+        buckets = ((None, aggregates.encode(bucket), NO_HEADERS) for bucket in out.buckets)
         try:
             producer = await self._ready()
             if out.forwards:
                 await self._forward(producer, out, clock)
             await self._send(producer, self.topics.dead_letters.name, partition, letters, clock)
             self.fail("publish.half")
-            rows = ((key, value, ()) for key, value in facts)
+            rows = ((key, value, NO_HEADERS) for key, value in facts)
             await asyncio.gather(
                 self._send(producer, self.topics.facts.name, partition, rows, clock),
                 self._send(producer, self.topics.aggregates.name, partition, buckets, clock),
@@ -81,7 +83,9 @@ class Publisher:
         """Append a tick. The broker stamps it; a log of history keeps the partition's clock."""
         try:
             producer = await self._ready()
-            await self._send(producer, self.topics.actions.name, partition, [(None, tick(owner), ())], clock)
+            await self._send(
+                producer, self.topics.actions.name, partition, [(None, tick(owner), NO_HEADERS)], clock
+            )
         except (KafkaError, TimeoutError, OSError) as error:
             await self.restart()
             raise PublishFailed(f"tick for partition {partition}: {error!r}") from error
@@ -90,10 +94,9 @@ class Publisher:
         """Close the producer; the next publish makes a fresh one."""
         producer, self._producer = self._producer, None
         if producer is not None:
-            try:
+            # given up either way: what it held is decided again from the committed offset
+            with contextlib.suppress(KafkaError, TimeoutError, OSError):
                 await asyncio.wait_for(producer.stop(), timeout=5)
-            except (KafkaError, TimeoutError, OSError):
-                pass  # it is given up either way; what it held is decided again from the committed offset
 
     async def _ready(self) -> AIOKafkaProducer:
         async with self._starting:
@@ -117,7 +120,7 @@ class Publisher:
         key_id, private = self.sign
         for home, record in out.forwards:
             value = seal(SignedDerived, key_id, private, msgspec.json.encode(record))
-            by_home.setdefault(home, []).append((record.member_id.encode(), value, ()))
+            by_home.setdefault(home, []).append((record.member_id.encode(), value, NO_HEADERS))
         for home, rows in by_home.items():
             await self._send(producer, self.topics.actions.name, home, rows, clock)
 
@@ -137,5 +140,7 @@ class Publisher:
 
     async def _acked(self, producer: AIOKafkaProducer, batch: Any, topic: str, partition: int) -> None:
         batch.close()
-        sent = await asyncio.wait_for(producer.send_batch(batch, topic, partition=partition), timeout=ACK_SECONDS)
+        sent = await asyncio.wait_for(
+            producer.send_batch(batch, topic, partition=partition), timeout=ACK_SECONDS
+        )
         await asyncio.wait_for(sent, timeout=ACK_SECONDS)

@@ -8,6 +8,7 @@ Kafka's committed offset is only a hint: where to start is asked of the state st
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -120,7 +121,9 @@ class ChunkConsumer(driver.Consumer):
 
     async def commit_hint(self, offsets: Mapping[TP, int]) -> bool:
         """Tell Kafka how far we are, for lag tools. True says that this generation may still commit."""
-        found = {TopicPartition(tp.topic, tp.partition): OffsetAndMetadata(o, "") for tp, o in offsets.items()}
+        found = {
+            TopicPartition(tp.topic, tp.partition): OffsetAndMetadata(o, "") for tp, o in offsets.items()
+        }
         try:
             await asyncio.wait_for(self._thread.call_thread(self._commit_in_thread, found), timeout=10)
         except (CommitFailedError, IllegalStateError, KafkaError, TimeoutError):
@@ -148,7 +151,8 @@ class ChunkConsumer(driver.Consumer):
 
     async def _fetch(self, ready: set[TP]) -> Mapping[TP, Sequence[ConsumerRecord]]:
         try:
-            return await self._getmany(ready, timeout=POLL_SECONDS)
+            fetched: Mapping[TP, Sequence[ConsumerRecord]] = await self._getmany(ready, timeout=POLL_SECONDS)
+            return fetched
         except OffsetOutOfRangeError as error:
             for tp, offset in error.args[0].items():
                 self.handler.on_out_of_range(tp.partition, offset)
@@ -160,10 +164,8 @@ class ChunkConsumer(driver.Consumer):
     async def _wait_for_release(self) -> None:
         self._released.clear()
         waiter: Awaitable[Any] = self._released.wait()
-        try:
+        with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(waiter, timeout=POLL_SECONDS)
-        except TimeoutError:
-            pass
 
 
 class ChunkTransport(driver.Transport):

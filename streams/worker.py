@@ -105,7 +105,9 @@ class Worker:
             crc=crc(last),
             buckets=fold.take_buckets(out),
             partition_state=fold.encode_state(),
-            states={member_id: member_codec.encode(member.state) for member_id, member in out.touched.items()},
+            states={
+                member_id: member_codec.encode(member.state) for member_id, member in out.touched.items()
+            },
             timers=out.timers,
             timers_gone=list(out.timers_gone),
             buckets_gone=list(out.buckets_gone),
@@ -136,4 +138,3 @@ class Worker:
             self.metrics["memberflow_refused_records"].labels(letter.rejected.reason.value, source).inc()
         lane.last_timestamp = last.timestamp
         lane.tick_back = lane.tick_back or lane.acquired.owner in out.ticks
-

@@ -135,7 +135,7 @@ class ChdbStore:
 class Reading:
     """A reading session that is replaced after every failure.
 
-    What a failed query had begun to answer stays in the session and would lead the next answer (seen in 26.9).
+    What a failed query had begun to answer stays in the session and would lead the next one (seen in 26.9).
     """
 
     def __init__(self, store: ChdbStore) -> None:

@@ -11,13 +11,17 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
+import structlog
 from clickhouse_migrations.connection import Connection
 from clickhouse_migrations.exceptions import MigrationException
 from clickhouse_migrations.migration import MigrationStorage
 from clickhouse_migrations.migrator import Migrator
 
-from streams.analytics import AnalyticsStore, literal
+from schemas.settings import ClickHouse
+from streams.analytics import AnalyticsStore, literal, open_store, require_tables
 from streams.errors import RefusedToStart
+
+log = structlog.get_logger()
 
 FOLDER = Path(str(resources.files("schemas"))) / "clickhouse"
 BOOKKEEPING = "schema_versions"
@@ -57,19 +61,34 @@ def migrate(store: AnalyticsStore, *, dry_run: bool = False, folder: Path = FOLD
     before = status(store, folder)
     wrong = [migration for migration in before if migration.state in ("md5-mismatch", "unknown")]
     if wrong:
-        how = (
-            "changed since it was applied" if wrong[0].state == "md5-mismatch" else "applied, but has no file"
-        )
+        how = "changed since it was applied" if wrong[0].state == "md5-mismatch" else "applied, but has no file"
         raise MigrationsDiffer(f"migration {wrong[0].version:04} ({wrong[0].name}) is {how}")
     pending = [migration for migration in before if migration.state == "pending"]
     if pending and not dry_run:
         with store.migration_connection() as connection:
             migrator = Migrator(connection)
             _told(migrator.init_schema)
-            _told(
-                lambda: migrator.apply_migration(MigrationStorage(folder).migrations(), multi_statement=True)
-            )
+            _told(lambda: migrator.apply_migration(MigrationStorage(folder).migrations(), multi_statement=True))
     return pending
+
+
+def open_migrated(settings: ClickHouse) -> AnalyticsStore:
+    """The store for the process that writes, with the engine probed and the tables as the code expects them.
+
+    The embedded engine is migrated here, for nobody else can open its folder while the sink runs; a server is
+    migrated by command only.
+    """
+    store = open_store(settings)
+    try:
+        if settings.adapter == "chdb":
+            migrate(store)
+        probe = store.probe()
+        log.info("analytics store", engine=probe.engine, version=probe.version, **dict(probe.insert_settings))
+        require_tables(store, settings.database)
+    except BaseException:
+        store.close()
+        raise
+    return store
 
 
 def statements(version: int, folder: Path = FOLDER) -> list[str]:

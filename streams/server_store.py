@@ -65,9 +65,7 @@ class ServerStore:
         answer = self.query("SELECT version()")
         version = str(answer[0][0])
         if tuple(int(part) for part in version.split(".")[:2]) < OLDEST:
-            raise RefusedToStart(
-                f"the ClickHouse server is {version}", remedy="18.16 is the oldest one tried"
-            )
+            raise RefusedToStart(f"the ClickHouse server is {version}", remedy="18.16 is the oldest one tried")
         known = self.query("SELECT name FROM system.settings WHERE name IN %(names)s", {"names": [*_WANTED]})
         self._insert_settings = {name: _WANTED[name] for (name,) in known}
         return Probe(ENGINE, version, tuple(self._insert_settings.items()))
@@ -151,7 +149,10 @@ class _Rows:
     def columns(self, block: Block) -> list[Any]:
         """The block's columns in the table's order."""
         decode, as_tuple = self._decode, msgspec.structs.astuple
-        fields = list(zip(*[as_tuple(decode(body)) for body in block.bodies], strict=True))
+        try:
+            fields = list(zip(*[as_tuple(decode(body)) for body in block.bodies], strict=True))
+        except msgspec.DecodeError as error:
+            raise StatementRefused(f"a message for {block.table.name} cannot be read: {error}") from error
         own = {"body": block.bodies, "topic_offset": block.offsets}
         return [
             own[name] if place < 0 else [pair[at] for pair in fields[place]] if at >= 0 else fields[place]

@@ -1,0 +1,150 @@
+"""Where the sink starts, and how a person lets it pass a gap. All of it stands in Kafka's commits and in the tables."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, NamedTuple
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
+
+from schemas.tables import AGGREGATES, BLOCK_ROWS_MAX, FACTS
+from schemas.topics import topics
+from streams.analytics import Reader
+from streams.errors import BrokerUnavailable, UsageError
+from streams.sequence import LastSeen, decode
+
+ANSWER_S = 30.0
+
+
+class Start(NamedTuple):
+    """Where to read a partition from. With `halt` it is not read, and that says why."""
+
+    next_offset: int
+    seen: LastSeen
+    halt: str = ""
+
+
+class Gap(NamedTuple):
+    """A partition that stopped: facts after `last` up to `found` are missing in the facts topic."""
+
+    partition: int
+    next_offset: int
+    last: int
+    found: int
+
+
+def group_of(log: str) -> str:
+    """The sink's consumer group of a log."""
+    return f"sink-{log}"
+
+
+def start_of(committed: tuple[int, str] | None, highest: int | None, first: int, end: int) -> Start:
+    """The lower of what was committed and of what the table holds, both as offsets of one topic's partition.
+
+    `committed` is an offset and its metadata, `highest` the highest offset among the table's rows, `first` and `end`
+    the topic's bounds. Where the table is the lower one (lost, restored), the numbers start anew: the sink may
+    repeat, it must not drop. A restored table may end within a block, so one block more is read again.
+    """
+    if committed is None:
+        wanted, seen = 0, LastSeen(n=0 if highest is None or first == 0 else None)
+    else:
+        wanted, seen = committed[0], decode(committed[1])
+        held = -1 if highest is None else highest
+        if held < seen.row:
+            wanted = max(0, held + 1 - BLOCK_ROWS_MAX)
+            # An empty table is filled from the very first fact, or a person is told that there is none left.
+            seen = LastSeen(n=0 if highest is None or max(wanted, first) == 0 else None)
+    if wanted > end:
+        return Start(wanted, seen, f"the topic ends at offset {end}, below our {wanted}: it is another one")
+    return Start(max(wanted, first), seen)
+
+
+def highest_rows(store: Reader, log: str) -> tuple[dict[int, int], dict[int, int]]:
+    """By partition, the highest topic offset among the facts, and among the aggregates, that the tables hold."""
+    totals: dict[int, int] = {}
+    for table in AGGREGATES.values():
+        for partition, highest in _highest(store, table.name, log).items():
+            totals[partition] = max(highest, totals.get(partition, -1))
+    return _highest(store, FACTS.name, log), totals
+
+
+def _highest(store: Reader, table: str, log: str) -> dict[int, int]:
+    sql = f"SELECT src_partition, max(topic_offset) FROM {table} WHERE log = %(log)s GROUP BY src_partition"
+    return {int(partition): int(highest) for partition, highest in store.query(sql, {"log": log})}
+
+
+async def committed(bootstrap: str, group: str) -> dict[TopicPartition, OffsetAndMetadata]:
+    """Everything the group has committed."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    try:
+        await asyncio.wait_for(admin.start(), ANSWER_S)
+        found = await asyncio.wait_for(admin.list_consumer_group_offsets(group), ANSWER_S)
+        return {at: place for at, place in found.items() if place.offset >= 0}
+    except (KafkaError, OSError, TimeoutError) as error:
+        raise BrokerUnavailable(f"Kafka does not tell what {group} has committed ({error!r})") from error
+    finally:
+        await admin.close()
+
+
+async def gaps(bootstrap: str, log: str) -> list[Gap]:
+    """The partitions that the sink has stopped at a gap, as its own commits say."""
+    topic = topics(log).facts.name
+    found = []
+    for at, place in (await committed(bootstrap, group_of(log))).items():
+        seen = decode(place.metadata)
+        if at.topic == topic and seen.gap:
+            found.append(Gap(at.partition, place.offset, seen.n or 0, seen.gap))
+    return sorted(found)
+
+
+async def accept_gap(bootstrap: str, log: str, partitions: Iterable[int]) -> list[Gap]:
+    """Lets the sink pass the gaps of these partitions when it starts next. The sink must be stopped.
+
+    Only the gap that was seen is accepted: should another number come, the partition stops again.
+    """
+    known = {gap.partition: gap for gap in await gaps(bootstrap, log)}
+    chosen = sorted(set(partitions))
+    missing = [str(partition) for partition in chosen if partition not in known]
+    if missing:
+        stopped = ", ".join(str(partition) for partition in sorted(known)) or "none"
+        raise UsageError(f"partition {missing[0]} is not stopped at a gap (stopped: {stopped})", remedy="")
+    topic = topics(log).facts.name
+    accepted = {
+        TopicPartition(topic, gap.partition): OffsetAndMetadata(
+            gap.next_offset, LastSeen(n=gap.last, row=gap.next_offset - 1, accept=gap.found).encode()
+        )
+        for gap in (known[partition] for partition in chosen)
+    }
+    await _commit_from_outside(bootstrap, group_of(log), accepted)
+    return [known[partition] for partition in chosen]
+
+
+async def _commit_from_outside(bootstrap: str, group: str, places: Mapping[TopicPartition, OffsetAndMetadata]) -> None:
+    async with _consumer(bootstrap, group, list(places)) as consumer:
+        try:
+            await asyncio.wait_for(consumer.commit(dict(places)), ANSWER_S)
+        except (KafkaError, TimeoutError) as error:
+            raise UsageError(
+                f"Kafka does not take the group's commit ({error!r})",
+                remedy="stop the sink first: while it runs, only it may commit",
+            ) from error
+
+
+@asynccontextmanager
+async def _consumer(bootstrap: str, group: str, places: list[TopicPartition]) -> AsyncIterator[Any]:
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=bootstrap, group_id=group, enable_auto_commit=False, auto_offset_reset="none"
+    )
+    consumer.assign(places)
+    try:
+        await asyncio.wait_for(consumer.start(), ANSWER_S)
+        yield consumer
+    except (KafkaError, OSError, TimeoutError) as error:
+        raise BrokerUnavailable(f"Kafka does not answer ({error!r})") from error
+    finally:
+        await consumer.stop()

@@ -45,6 +45,9 @@ class ChunkApp(faust.App):
 
     BootStrategy = OnlyConsumer
 
+    def _create_directories(self) -> None:
+        """Faust would leave a folder for its tables in whatever folder we stand in; we have none."""
+
 
 class FaustConsumer(Consumer):
     """Partition numbers to Faust's consumer."""

@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from processors.signature import seal
-from schemas.programme import ProgrammeError, parse
-from schemas.records import Control, ProgrammeControl, SignedControl
+from schemas.programme import parse
+from schemas.records import PROGRAMME_BYTES_MAX, Control, ProgrammeControl, SignedControl
 from schemas.settings import Settings
 from schemas.topics import topics
 from streams.errors import BrokerUnavailable, InputInvalid, StateExists, UsageError
@@ -50,15 +50,16 @@ def public_keys(settings: Settings) -> dict[str, dict[str, str]]:
         ) from error
 
 
-def checked_programme(path: Path) -> str:
-    """The text of a programme file that can be put in force. Raises `InputInvalid` with every line:column."""
+def programme_text(path: Path) -> str:
+    """The text of a programme file that can be put in force. Raises `ProgrammeError` with every line:column."""
     try:
         text = path.read_text()
-        parse(text, path.name)
-    except OSError as error:
-        raise UsageError(f"cannot read {path} ({error.strerror})", remedy="name a programme file") from error
-    except ProgrammeError as error:
-        raise InputInvalid(str(error)) from error
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "not UTF-8"
+        raise UsageError(f"cannot read {path} ({why})", remedy="name a programme file") from error
+    parse(text, str(path))
+    if len(text.encode()) > PROGRAMME_BYTES_MAX:
+        raise InputInvalid(f"{path} is longer than {PROGRAMME_BYTES_MAX} bytes", remedy="shorten its comments")
     return text
 
 

@@ -1,0 +1,248 @@
+"""The command line, and the only composer: here the machine's clock, its signals and its environment are named.
+
+Every error a person can cause is one line on stderr that says what to do, and exit code 2.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib import resources
+from importlib.metadata import packages_distributions
+from pathlib import Path
+from typing import Annotated, Any
+
+import structlog
+import typer
+from typer._click.exceptions import ClickException, NoArgsIsHelpError
+from typer.core import TyperGroup
+
+from schemas.programme import ProgrammeError
+from schemas.settings import Settings
+from schemas.topics import topics as declared_topics
+from streams import bootstrap as beginning
+from streams import cli_inspect, failpoints
+from streams import topics as topic_admin
+from streams.errors import MemberflowError, RefusedToStart, UsageError
+from streams.metrics import Metrics
+from streams.wiring import Invocation, broker, run
+
+
+class OneLineErrors(TyperGroup):
+    """A group whose errors are one line each, with the exit code of the error."""
+
+    def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, **kept: Any) -> Any:  # type: ignore[override]
+        """Run a command line and leave the process."""
+        kept["standalone_mode"] = False
+        try:
+            code = super().main(args=args, prog_name=prog_name or "memberflow", **kept)
+        except NoArgsIsHelpError as error:
+            error.show()
+            code = error.exit_code
+        except ClickException as error:
+            what = " ".join(error.format_message().split()).rstrip(".")
+            code = _tell(f"{what}; see `memberflow --help`", error.exit_code)
+        except ProgrammeError as error:
+            code = _tell(str(error), 2)
+        except MemberflowError as error:
+            code = _tell(str(error), error.exit_code)
+        except typer.Abort:
+            code = _tell("stopped", 1)
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def _tell(text: str, code: int) -> int:
+    for line in text.splitlines():
+        print(f"memberflow: {line}", file=sys.stderr)
+    return code
+
+
+app = typer.Typer(
+    cls=OneLineErrors,
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="What members do becomes points, activity scores and warning tiers.",
+)
+topics_app = typer.Typer(no_args_is_help=True, help="The topics of the log.")
+config_app = typer.Typer(no_args_is_help=True, help="Settings.")
+app.add_typer(topics_app, name="topics")
+app.add_typer(config_app, name="config")
+
+
+@app.callback()
+def settings(
+    ctx: typer.Context,
+    env_file: Annotated[
+        Path | None,
+        typer.Option(envvar="MEMBERFLOW_ENV_FILE", help="settings; without it .stack/stack.env, if there is one"),
+    ] = None,
+    secrets_dir: Annotated[
+        Path | None, typer.Option(envvar="MEMBERFLOW_SECRETS_DIR", help="folder with one file per secret setting")
+    ] = None,
+) -> None:
+    """What every command needs."""
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)  # what matters of it comes as one of our errors
+    ctx.obj = Invocation(time.time, env_file=env_file, secrets=secrets_dir)
+
+
+# -- processes --------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def worker(ctx: typer.Context) -> None:
+    """Run one worker: actions to points, scores and tiers. SIGTERM ends it cleanly."""
+    invocation: Invocation = ctx.obj
+    fail = failpoints.Failpoints(failpoints.parse(os.environ.get("CRASH_AT", "")))
+    start_process(invocation.settings)
+    run(_worker(invocation, fail))
+
+
+async def _worker(invocation: Invocation, fail: failpoints.Failpoints) -> None:
+    from streams.app import WorkerProcess  # Faust takes half a second to import, other commands go without
+
+    settings, log = invocation.settings, structlog.get_logger()
+    sign = beginning.private_key(settings.keys.folder, settings.keys.workers)
+    async with invocation.store() as store:
+        redis = await store.check()
+        topic_id = await asyncio.to_thread(invocation.topic_id)
+        metrics = Metrics()
+        process = WorkerProcess(settings, store, topic_id, sign, metrics, invocation.wall, fail)
+        stop_on_signals(process.stop)
+        port = metrics.serve(settings.metrics, "worker")
+        log.info("worker starts", log=settings.log, redis=redis, metrics_port=port, pid=os.getpid())
+        try:
+            await process.run()
+        finally:
+            forget_target(settings, "worker")
+    log.info("worker stopped")
+
+
+def start_process(settings: Settings) -> None:
+    """What a process that stays does first: refuse a mixed installation, log as asked."""
+    refuse_two_owners()
+    configure_logs(settings.log_level)
+
+
+def refuse_two_owners() -> None:
+    """Packages called `schemas` or `processors` exist elsewhere too: installed over ours they replace files silently."""
+    owners = packages_distributions()
+    for name in ("streams", "processors", "schemas"):
+        found = sorted(set(owners.get(name, ())))
+        if len(found) > 1:
+            what = f"two installed packages own `{name}`: {', '.join(found)}"
+            raise RefusedToStart(what, remedy="uninstall both, then install memberflow in an environment of its own")
+
+
+def stop_on_signals(stop: Any) -> None:
+    """Let SIGTERM and SIGINT begin a clean stop."""
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, stop)
+
+
+def forget_target(settings: Settings, job: str) -> None:
+    """Prometheus need not look for a process that ended in order."""
+    if settings.metrics.targets is not None:
+        (settings.metrics.targets / f"{job}-{os.getpid()}.json").unlink(missing_ok=True)
+
+
+def configure_logs(level: str) -> None:
+    """JSON lines on stderr, or words where a person watches."""
+    number = logging.getLevelNamesMapping()[level.upper()]
+    render: Any = structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer()
+    shared: list[Any] = [structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso")]
+    structlog.configure(
+        processors=[*shared, structlog.processors.format_exc_info, render],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    handler = logging.StreamHandler()
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(processor=render, foreign_pre_chain=shared))
+    logging.basicConfig(handlers=[handler], level=max(number, logging.WARNING), force=True)
+
+
+# -- the log ----------------------------------------------------------------------------------------------------
+
+
+@topics_app.command("apply")
+def topics_apply(ctx: typer.Context) -> None:
+    """Create the missing topics; tell what differs from the declaration, alter nothing."""
+    invocation: Invocation = ctx.obj
+    settings = invocation.settings
+    with broker(settings) as client:
+        told = topic_admin.apply(client, invocation.topics.all(), replication=settings.kafka.replication)
+    for difference in told:
+        print(difference)
+    if not told:
+        print("all topics are as declared")
+    if not all(difference.created for difference in told):
+        raise UsageError("topics differ from the declaration", remedy="decide by hand; nothing was altered")
+
+
+@app.command()
+def bootstrap(
+    ctx: typer.Context,
+    file: Annotated[Path | None, typer.Argument(help="first programme; without it the default one")] = None,
+    by: Annotated[str, typer.Option(help="who begins the log")] = "",
+    history: Annotated[
+        bool, typer.Option("--history", help="history is imported first: topics that keep the times of the past")
+    ] = False,
+    history_from: Annotated[
+        datetime, typer.Option(formats=["%Y-%m-%d"], help="no action is older than this day (UTC)")
+    ] = datetime(2000, 1, 1),  # noqa: DTZ001, B008 - typer parses days without a zone; UTC is put on below
+) -> None:
+    """Begin a log: topics, the first programme in every partition, empty state."""
+    invocation: Invocation = ctx.obj
+    text = beginning.programme_text(file) if file else default_programme()
+    begun = run(_bootstrap(invocation, text, by or invocation.user(), history_from, history=history))
+    print(f"log {invocation.settings.log} has begun in partitions {', '.join(map(str, begun))}")
+
+
+async def _bootstrap(invocation: Invocation, text: str, by: str, since: datetime, *, history: bool) -> list[int]:
+    settings = invocation.settings
+    sign = beginning.private_key(settings.keys.folder, settings.keys.staff)
+    wanted = declared_topics(settings.log, partitions=settings.partitions, history=history)
+    async with invocation.store() as store:
+        await store.check()
+        with broker(settings) as client:
+            for difference in topic_admin.apply(client, wanted.all(), replication=settings.kafka.replication):
+                print(difference)
+        history_from = round(since.replace(tzinfo=UTC).timestamp() * 1000)
+        return await beginning.bootstrap(
+            settings, store, invocation.topic_id(), text, sign, by=by, history_from=history_from
+        )
+
+
+def default_programme() -> str:
+    """The programme that is shipped."""
+    return (resources.files("schemas") / "programmes" / "default.yaml").read_text()
+
+
+# -- settings ---------------------------------------------------------------------------------------------------
+
+
+@config_app.command("show")
+def config_show(ctx: typer.Context) -> None:
+    """The settings in force, secrets masked, as JSON; each is MEMBERFLOW_<GROUP>__<NAME> in the environment."""
+    invocation: Invocation = ctx.obj
+    print(invocation.settings.model_dump_json(indent=2))
+
+
+cli_inspect.register(app)
+
+
+def main() -> None:
+    """The console script."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

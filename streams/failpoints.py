@@ -1,0 +1,56 @@
+"""Points at which a process may be killed on purpose, so that tests can stop it where it hurts most.
+
+    CRASH_AT=chunk.published:3,publish.half:10   # SIGKILL at the third and the tenth pass
+
+Off unless the variable is set: then a point is one dictionary look-up.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+
+from streams.errors import UsageError
+
+POINTS = (
+    "chunk.fetched",  # a chunk was taken, nothing was done with it
+    "chunk.decided",  # the rules ran, nothing is out
+    "publish.half",  # dead letters and derived records are out, facts are not
+    "chunk.published",  # everything is out, nothing is committed
+    "chunk.committed",  # the commit is in, nobody was told
+)
+
+
+def die() -> None:
+    """End this process as a power cut would."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Failpoints:
+    """Counts passes of points. `failpoints("chunk.published")`"""
+
+    def __init__(self, wanted: dict[str, int], kill: Callable[[], None] = die) -> None:
+        self._left, self._kill = dict(wanted), kill
+
+    def __call__(self, point: str) -> None:
+        """Pass a point; the wanted pass of it is the last thing this process does."""
+        left = self._left.get(point)
+        if left is None:
+            return
+        self._left[point] = left - 1
+        if left == 1:
+            self._kill()
+
+
+def parse(text: str) -> dict[str, int]:
+    """`name:n,name` to passes by point; without a number the first pass. Raises `UsageError`."""
+    wanted = {}
+    for part in filter(None, (it.strip() for it in text.split(","))):
+        name, _, count = part.partition(":")
+        if name not in POINTS:
+            raise UsageError(f"CRASH_AT: no point {name}", remedy=f"there are {', '.join(POINTS)}")
+        if count and not (count.isdecimal() and int(count) > 0):
+            raise UsageError(f"CRASH_AT: {part} is not name:n", remedy="write the number of a pass, from 1")
+        wanted[name] = int(count or 1)
+    return wanted

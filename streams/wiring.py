@@ -1,0 +1,130 @@
+"""What every command is composed of: settings, the state store, the topics' id, who runs it.
+
+Commands get one `Invocation` from the command line and nothing else, so the machine's clock and environment are read
+in one place.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import os
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import asynccontextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+from kafka.errors import KafkaError
+from pydantic import ValidationError
+from pydantic_settings import SettingsError
+from rich.console import Console
+
+from schemas.settings import Settings
+from schemas.topics import Topics, topics
+from streams import topics as topic_admin
+from streams.errors import BrokerUnavailable, UsageError
+from streams.redis_store import RedisStore
+
+T = TypeVar("T")
+STACK_ENV = Path(".stack/stack.env")
+"""What `python -m infra.stack up` leaves in the folder one stands in; read unless another file is named."""
+
+
+class Invocation:
+    """One run of a command: its settings, its clock, and where it prints."""
+
+    def __init__(
+        self,
+        wall: Callable[[], float],
+        *,
+        env_file: Path | None = None,
+        secrets: Path | None = None,
+        environ: Mapping[str, str] = os.environ,
+    ) -> None:
+        self.wall, self.environ = wall, environ
+        self._env_file, self._secrets = env_file, secrets
+        self.out = Console(soft_wrap=True)
+        self.err = Console(stderr=True, soft_wrap=True)
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The environment over the env file over the secrets. Raises `UsageError`."""
+        if self._env_file is not None and not self._env_file.is_file():
+            raise UsageError(f"there is no {self._env_file}", remedy="name the env file with --env-file")
+        if self._secrets is not None and not self._secrets.is_dir():
+            raise UsageError(f"there is no folder {self._secrets}", remedy="name it with --secrets-dir")
+        file = self._env_file or (STACK_ENV if STACK_ENV.is_file() else None)
+        try:
+            return Settings(_env_file=file, _secrets_dir=self._secrets)  # type: ignore[call-arg]
+        except ValidationError as error:
+            raise UsageError(wrong_settings(error), remedy="see `memberflow config show --help`") from error
+        except SettingsError as error:
+            raise UsageError(f"settings: {error}", remedy="see `memberflow config show --help`") from error
+
+    @property
+    def topics(self) -> Topics:
+        """The topics of the log."""
+        return topics(self.settings.log, partitions=self.settings.partitions)
+
+    def now_ms(self) -> int:
+        """The machine's clock."""
+        return round(self.wall() * 1000)
+
+    @asynccontextmanager
+    async def store(self) -> AsyncIterator[RedisStore]:
+        """The state store, closed afterwards. Nothing is asked of it yet."""
+        store = RedisStore(self.settings.redis.url, self.settings.log)
+        try:
+            yield store
+        finally:
+            await store.close()
+
+    def topic_id(self) -> str:
+        """The broker's id of the log's topic. Raises `UsageError` when there is none."""
+        with broker(self.settings) as client:
+            try:
+                return str(topic_admin.topic_id(client, self.topics.actions.name))
+            except LookupError:
+                what = f"there is no topic {self.topics.actions.name} at {self.settings.kafka.bootstrap}"
+                raise UsageError(what, remedy="begin the log with `memberflow bootstrap`") from None
+
+    def user(self) -> str:
+        """Who runs this, for `--by` where it was left out."""
+        try:
+            return getpass.getuser()
+        except (OSError, KeyError):
+            return ""
+
+
+class broker:  # noqa: N801 - used like a function, `with broker(settings) as client`
+    """Kafka's admin client for a short errand, whatever goes wrong told as ours."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._where = settings.kafka.bootstrap
+        self._admin = topic_admin.admin(self._where)
+
+    def __enter__(self) -> Any:
+        try:
+            return self._admin.__enter__()
+        except (KafkaError, OSError, ValueError) as error:
+            raise BrokerUnavailable(f"Kafka at {self._where} does not answer ({error})") from error
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        self._admin.__exit__(kind, error, trace)
+        if isinstance(error, KafkaError):
+            raise BrokerUnavailable(f"Kafka at {self._where}: {error}") from error
+
+
+def wrong_settings(error: ValidationError) -> str:
+    """Every wrong setting under the name it has in the environment."""
+    found = []
+    for it in error.errors():
+        name = "MEMBERFLOW_" + "__".join(str(part).upper() for part in it["loc"])
+        found.append(f"{name}: {it['msg']}")
+    return "; ".join(found)
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run a command's coroutine."""
+    return asyncio.run(work)

@@ -133,6 +133,8 @@ class Partition:
         self.needs = Needs()
         self.offset = -1  # of the record at hand
         self.index = 0  # of its next fact or derived record
+        self._quiet_until = 0  # below this clock, and before this offset, an action is all that happens at a record
+        self._quiet_before = 0
 
     # -- running ------------------------------------------------------------------------------------------------
 
@@ -141,11 +143,21 @@ class Partition:
 
         Raises `RuleFailed`, and `Halt` with everything before that record in `out`.
         """
+        state, members = self.state, self.members
         for at in range(start, len(records)):
             record, item = records[at], items[at]
-            if not self._ready(record, item):
+            clock = record.timestamp if record.timestamp > state.clock else state.clock
+            if clock < self._quiet_until and record.offset < self._quiet_before and isinstance(item, Action):
+                member = members.get(item.member_id)
+                if member is None:
+                    self.needs = Needs(members=[item.member_id])
+                    return at
+                state.clock, self.offset, self.index = clock, record.offset, 0
+                self._act(record, item, member)
+            elif self._ready(record, item):
+                self._apply(record, item)
+            else:
                 return at
-            self._apply(record, item)
         return len(records)
 
     def wants(self, records: Sequence[RecordLike], items: Sequence[Decoded]) -> Needs:
@@ -226,11 +238,21 @@ class Partition:
         if self.skip and record.offset in self.skip:
             self._skipped(record, self.skip[record.offset])
         elif isinstance(item, Action):
-            self._act(record, item)
+            self._act(record, item, self.members[item.member_id])
         else:
             self._other(record, item)
+        self._look_ahead()
 
-    def _act(self, record: RecordLike, action: Action, *, forwarded: bool = False) -> None:
+    def _look_ahead(self) -> None:
+        """Until when nothing can happen but actions: no wake, no publication of buckets, no switch, no sweep."""
+        state, rules = self.state, self.versions.in_force
+        self._quiet_until = 0
+        if rules is not None and not self.skip and not state.sweep_until:
+            second_ends = (state.published_second + 1) * 1000
+            self._quiet_until = min(self.timers.first() or second_ends, second_ends, self.versions.next_switch)
+            self._quiet_before = (state.block + 1) * rules.programme.limits.block_offsets
+
+    def _act(self, record: RecordLike, action: Action, member: Member, *, forwarded: bool = False) -> None:
         """An action: refused without state, forwarded to its partition, or decided by the rules."""
         state = self.state
         since = action.occurred_at - EPOCH
@@ -240,7 +262,6 @@ class Partition:
             return self._reject(record, Rejected(Reason.NO_PROGRAMME, source=action.source))
         if at > state.clock + rules.future_ms:
             at = state.clock
-        member = self.members[action.member_id]
         new = member.state.ordinal == 0
         refused = refusal(rules, action, at, state.history_from) or (personal_id(action) if new else None)
         if refused:
@@ -291,7 +312,12 @@ class Partition:
         """Judge what is due for a member; its entry then stands at its next moment, or is taken away."""
         rules = self.versions.in_force
         assert rules is not None, "a timer without a programme"
-        decision = wake(rules, member, clock, self.offset, self.index)
+        try:
+            decision = wake(rules, member, clock, self.offset, self.index)
+        except (MemoryError, RecursionError):
+            raise
+        except Exception as error:
+            raise Halt(self.offset, f"a rule raised in the wake of {member.id}: {error!r}") from error
         self.buckets.count_facts(rules, self.offset, decision.facts)
         if decision.changed:
             self._take(member, decision)
@@ -309,6 +335,8 @@ class Partition:
             member.state.armed = at
             self.out.touched[member.id] = member
             self.timers.arm(member.id, at)
+            if at < self._quiet_until:
+                self._quiet_until = at
             self.out.timers[member.id] = at
             self.out.timers_gone.pop(member.id, None)
 
@@ -340,7 +368,7 @@ class Partition:
             self._reject(record, item)
         elif isinstance(item, Staff):
             if signature.holds(item.envelope, self.state.staff_keys):
-                self._act(record, item.action)
+                self._act(record, item.action, self.members[item.action.member_id])
             else:
                 self._unsigned(record, item.action.source)
         elif isinstance(item, Derived):
@@ -360,7 +388,7 @@ class Partition:
         self.state.causes[origin] = (cause.offset, cause.index)
         if isinstance(item.action, Rejected):
             return self._reject(record, item.action)
-        return self._act(record, item.action, forwarded=True)
+        return self._act(record, item.action, self.members[item.action.member_id], forwarded=True)
 
     def _control(self, record: RecordLike, item: Controlled | decoding.NotUnderstood) -> None:
         if isinstance(item, decoding.NotUnderstood):

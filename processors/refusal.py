@@ -8,11 +8,16 @@ from schemas.decoding import looks_like_phone
 from schemas.verdicts import Reason, Rejected
 
 
+JUDGED = frozenset((Purchase, Refund, Custom))
+
+
 def refusal(rules: Rules, action: Action, at: int, history_from: int) -> Rejected | None:
     """Why the action is refused under these rules, or None."""
     if at < history_from:
         return Rejected(Reason.TOO_EARLY, "$.occurred_at", "before the log's history begins", action.source)
     kind = type(action)
+    if kind not in JUDGED:
+        return None
     if (kind is Purchase or kind is Refund) and action.currency not in rules.currencies:  # type: ignore[attr-defined]
         known = ", ".join(rules.programme.currencies)
         return Rejected(Reason.CURRENCY, "$.currency", f"the programme lists {known}", action.source)

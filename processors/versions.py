@@ -18,6 +18,7 @@ class Versions:
 
     def __init__(self, controls: list[ProgrammeControl], clock: int) -> None:
         self._versions = [compiled(c) for c in controls]
+        self._newest = self._versions[-1] if self._versions else None
         self.in_force: Rules | None = None
         self.next_switch = NEVER
         self.switch(clock)
@@ -32,10 +33,13 @@ class Versions:
 
     def at(self, moment: int) -> Rules | None:
         """The version with the latest `holds_from` not after the moment; the oldest for moments before them all."""
+        newest = self._newest
+        if newest is None or newest.holds_from <= moment:
+            return newest
         for version in reversed(self._versions):
             if version.holds_from <= moment:
                 return version
-        return self._versions[0] if self._versions else None
+        return self._versions[0]
 
     def next_at(self, clock: int) -> Rules | None:
         """The version in force once the clock stands there."""

@@ -8,6 +8,7 @@ summed up to a day are the members in that tier at its end.
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import struct
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,38 +28,55 @@ if TYPE_CHECKING:
 HOUR_MS = 3_600_000
 EPOCH = dt.date(1970, 1, 1).toordinal()
 ALL_BITS = (1 << DAY_BITS) - 1
-CRC, NEWEST, REST = struct.Struct("<I"), struct.Struct("<H"), struct.Struct("<HQ")  # the parts of PLACE
+CRC, NEWEST, BITS, REST = (struct.Struct(layout) for layout in ("<I", "<H", "<Q", "<HQ"))  # parts of PLACE
+NOTHING = -1  # the version of a bucket that nothing was counted in
 DAY_MAX = 65_535  # what a row of `places` can hold: the year 2149
-REMEMBERED = 100_000  # names and days kept in memory for speed alone; forgetting them changes nothing
 
 
 class Cell(Struct, gc=False):
-    """One bucket of the block. `name` is its key as the store knows it.
-
-    A day's cell knows where to look next, so that an action costs one look-up: the hour it saw last, and how
-    the row of a member begins who was already seen in its region, or group, on this day.
-    """
+    """One bucket of the block. `name` is its key as the store knows it."""
 
     key: BucketKey
     name: str
-    version: int = -1
+    version: int = NOTHING
     actions: int = 0
     points: int = 0
     spend: int = 0
     members: int = 0
-    hour: int = -1
-    hour_cell: Cell | None = None
-    in_region: bytes = b""
-    in_group: bytes = b""
+
+
+class Periods(NamedTuple):
+    """The distinct members of a day, its week and its month, in one place: everywhere, a region or a group."""
+
+    day: Cell
+    week: Cell
+    month: Cell
 
 
 class Span(NamedTuple):
-    """The week and the month a day lies in: first day, how many days, and the number they go by."""
+    """The week and the month a day lies in: first days, and how the month is numbered and how long it is."""
 
     week: int
     month: int
     month_start: int
     month_days: int
+
+
+class Spot(Struct, gc=False):
+    """Where an action of one day, region, group and kind counts: found once, then one look-up an action.
+
+    `region_row` and `group_row` are how the row of a member begins who was seen there on this day already.
+    `hour_cell` is that of the hour seen last.
+    """
+
+    cell: Cell
+    hour_cell: Cell
+    hour: int
+    everywhere: Periods
+    in_region: Periods
+    in_group: Periods
+    region_row: bytes
+    group_row: bytes
 
 
 class Buckets:
@@ -71,10 +89,11 @@ class Buckets:
     def __init__(self, log: str, partition: int, block: int = 0) -> None:
         self.log, self.partition, self.block = log, partition, block
         self._cells: dict[tuple[object, ...], Cell] = {}
+        self._spots: dict[tuple[int, str, str, str], Spot] = {}
+        self._periods: dict[tuple[int, str, str], Periods] = {}
         self._dirty: list[Cell] = []
-        self._mark = -1  # a cell with a version above it is in `_dirty`
-        self._last = -1  # the highest offset counted
-        self._spans: dict[int, Span] = {}
+        self._mark = NOTHING  # a cell with a version above it is in `_dirty`
+        self._last = NOTHING  # the highest offset counted
 
     def count(
         self,
@@ -92,13 +111,11 @@ class Buckets:
         action of a day, week or month is seen here. Counts the facts too: no `count_facts` for them.
         """
         region, group, name = action.region, action.group_id, NAMES[type(action)]
-        day_cell = self._cells.get((day, region, group, name)) or self._day(day, region, group, name)
-        hour = at - at % HOUR_MS
-        hour_cell = day_cell.hour_cell
-        if hour_cell is None or day_cell.hour != hour:
-            hour_cell = self._hour(hour, region, name)
-            day_cell.hour, day_cell.hour_cell = hour, hour_cell
-        mark = self._mark
+        spot = self._spots.get((day, region, group, name)) or self._spot(day, region, group, name)
+        hour, day_cell = at - at % HOUR_MS, spot.cell
+        if spot.hour != hour:
+            spot.hour, spot.hour_cell = hour, self._cell(BucketKey("hour", hour, region, action=name))
+        hour_cell, mark = spot.hour_cell, self._mark
         if hour_cell.version <= mark:
             self._dirty.append(hour_cell)
         if day_cell.version <= mark:
@@ -116,12 +133,12 @@ class Buckets:
         if action.own or is_own(rules, action):
             back = state.today - day
             if not state.active_bits >> back & 1 and back < DAY_BITS:
-                self._count_first(state.active_bits, state.today, day, "", "", offset)
+                self._count_first(spot.everywhere, state.active_bits, state.today, day, offset)
                 state.active_bits |= 1 << back
-            if region and day_cell.in_region not in state.places:
-                self._count_place(state, day, region, "", offset)
-            if group and day_cell.in_group not in state.places:
-                self._count_place(state, day, "", group, offset)
+            if region and spot.region_row not in state.places:
+                self._count_place(spot.in_region, spot.region_row, state, day, offset)
+            if group and spot.group_row not in state.places:
+                self._count_place(spot.in_group, spot.group_row, state, day, offset)
 
     def count_facts(self, rules: Rules, offset: int, facts: Iterable[Fact]) -> None:
         """Count the facts of a wake, or of a decision that is not an applied action."""
@@ -130,7 +147,8 @@ class Buckets:
 
     def changed(self, after_version: int) -> list[Bucket]:
         """The buckets whose version lies above `after_version`, sorted by key."""
-        cells = [cell for cell in self._cells.values() if cell.version > after_version]
+        after = max(after_version, NOTHING)
+        cells = [cell for cell in self._cells.values() if cell.version > after]
         return [self._bucket(cell) for cell in sorted(cells, key=_name)]
 
     def take_dirty(self) -> dict[str, bytes]:
@@ -142,18 +160,21 @@ class Buckets:
 
     def load(self, stored: Mapping[str, bytes]) -> None:
         """Replace all totals by those of the store."""
-        self._cells, self._dirty = {}, []
+        self._forget()
         for name, value in stored.items():
             key, sums = decode_key(name), decode_totals(value)
-            cell = self._cells[_place(key)] = _new(key, name)
-            cell.version, cell.actions = sums.version, sums.actions
-            cell.points, cell.spend, cell.members = sums.points, sums.spend, sums.members
-        self._mark = self._last = max((cell.version for cell in self._cells.values()), default=-1)
+            self._cells[_place(key)] = Cell(
+                key, name, sums.version, sums.actions, sums.points, sums.spend, sums.members
+            )
+        self._mark = self._last = max((cell.version for cell in self._cells.values()), default=NOTHING)
 
     def clear(self, block: int) -> None:
         """Begin a new block with nothing counted; what was not published and taken before is forgotten."""
         self.block = block
-        self._cells, self._dirty = {}, []
+        self._forget()
+
+    def _forget(self) -> None:
+        self._cells, self._spots, self._periods, self._dirty = {}, {}, {}, []
 
     def _count_fact(self, rules: Rules, fact: Fact, offset: int) -> None:
         """Corrections and wakes: what a fact changes counts on the day at which it became true."""
@@ -171,10 +192,11 @@ class Buckets:
     def _count_entry(self, rules: Rules, fact: Ledger, offset: int) -> None:
         at = fact.effective_at
         day, hour = rules.calendar.day(at), at - at % HOUR_MS
-        for cell in (
-            self._hour(hour, fact.region, fact.action),
-            self._day(day, fact.region, fact.group_id, fact.action),
+        for key in (
+            BucketKey("hour", hour, fact.region, action=fact.action),
+            BucketKey("day", day, fact.region, fact.group_id, fact.action),
         ):
+            cell = self._cell(key)
             self._touch(cell, offset)
             _add(cell, fact)
 
@@ -191,40 +213,38 @@ class Buckets:
         self._touch(cell, offset)
         cell.members += way
 
-    def _count_place(self, state: MemberState, day: int, region: str, group: str, offset: int) -> None:
-        """The same within a region or group: the member's days there are a row of `state.places`."""
-        tag = _tag(region, group)
-        places = state.places
+    def _count_place(self, periods: Periods, row: bytes, state: MemberState, day: int, offset: int) -> None:
+        """An own action in a region or group, whose row in `state.places` is not known to hold the day."""
+        tag, places = row[: CRC.size], state.places
         start = places.find(tag)
         while start > 0 and start % PLACE.size:
             start = places.find(tag, start + 1)
         if start < 0:
-            self._count_first(0, day, day, region, group, offset)
-            state.places = _living(places, day) + tag + REST.pack(_short(day), 1)
+            self._count_first(periods, 0, day, day, offset)
+            state.places = _living(places, day) + row + BITS.pack(1)
             return
         newest, bits = REST.unpack_from(places, start + CRC.size)
         if newest - day >= DAY_BITS or (newest >= day and bits >> (newest - day) & 1):
             return
         if day > newest:
             bits, newest = bits << min(day - newest, DAY_BITS) & ALL_BITS, day
-        self._count_first(bits, newest, day, region, group, offset)
-        row = tag + REST.pack(_short(newest), bits | 1 << (newest - day))
-        state.places = places[:start] + row + places[start + PLACE.size :]
+        self._count_first(periods, bits, newest, day, offset)
+        changed = tag + REST.pack(_short(newest), bits | 1 << (newest - day))
+        state.places = places[:start] + changed + places[start + PLACE.size :]
 
-    def _count_first(self, bits: int, newest: int, day: int, region: str, group: str, offset: int) -> None:
+    def _count_first(self, periods: Periods, bits: int, newest: int, day: int, offset: int) -> None:
         """The first own action of its day; of its week and month too where no other day has one."""
-        span = self._spans.get(day) or self._span(day)
-        self._count_period("day", day, region, group, offset)
-        if not bits & _mask(newest, span.week, 7):
-            self._count_period("week", span.week, region, group, offset)
-        if not bits & _mask(newest, span.month_start, span.month_days):
-            self._count_period("month", span.month, region, group, offset)
+        self._count_member(periods.day, offset)
+        span = span_of(day) if bits else None
+        if span is None or not bits & _mask(newest, span.week, 7):
+            self._count_member(periods.week, offset)
+        if span is None or not bits & _mask(newest, span.month_start, span.month_days):
+            self._count_member(periods.month, offset)
 
-    def _count_period(self, period: str, at: int, region: str, group: str, offset: int) -> None:
-        cell = self._cells.get(("members", at, region, group, period))
-        if cell is None:
-            cell = self._cell(BucketKey("members", at, region, group, period=period))
-        self._touch(cell, offset)
+    def _count_member(self, cell: Cell, offset: int) -> None:
+        if cell.version <= self._mark:
+            self._dirty.append(cell)
+        self._last = cell.version = offset
         cell.members += 1
 
     def _touch(self, cell: Cell, offset: int) -> None:
@@ -232,24 +252,39 @@ class Buckets:
             self._dirty.append(cell)
         self._last = cell.version = offset
 
-    def _hour(self, hour: int, region: str, action: str) -> Cell:
-        return self._cell(BucketKey("hour", hour, region, action=action))
+    def _spot(self, day: int, region: str, group: str, action: str) -> Spot:
+        newest = NEWEST.pack(_short(day))
+        cell = self._cell(BucketKey("day", day, region, group, action))
+        spot = self._spots[day, region, group, action] = Spot(
+            cell=cell,
+            hour_cell=cell,
+            hour=-1,
+            everywhere=self._members(day, "", ""),
+            in_region=self._members(day, region, ""),
+            in_group=self._members(day, "", group),
+            region_row=_tag(region, "") + newest,
+            group_row=_tag("", group) + newest,
+        )
+        return spot
 
-    def _day(self, day: int, region: str, group: str, action: str) -> Cell:
-        return self._cell(BucketKey("day", day, region, group, action))
+    def _members(self, day: int, region: str, group: str) -> Periods:
+        """Buckets that stay empty are never published: their version stays below every offset."""
+        periods = self._periods.get((day, region, group))
+        if periods is None:
+            span = span_of(day)
+            periods = self._periods[day, region, group] = Periods(
+                self._cell(BucketKey("members", day, region, group, period="day")),
+                self._cell(BucketKey("members", span.week, region, group, period="week")),
+                self._cell(BucketKey("members", span.month, region, group, period="month")),
+            )
+        return periods
 
     def _cell(self, key: BucketKey) -> Cell:
         place = _place(key)
         cell = self._cells.get(place)
         if cell is None:
-            cell = self._cells[place] = _new(key, encode_key(key).decode())
+            cell = self._cells[place] = Cell(key, encode_key(key).decode())
         return cell
-
-    def _span(self, day: int) -> Span:
-        if len(self._spans) >= REMEMBERED:
-            self._spans.clear()
-        span = self._spans[day] = span_of(day)
-        return span
 
     def _bucket(self, cell: Cell) -> Bucket:
         key = cell.key
@@ -273,6 +308,7 @@ class Buckets:
         )
 
 
+@functools.lru_cache(maxsize=4096)
 def span_of(day: int) -> Span:
     """The week and month of a programme day; programme days are the days of the calendar."""
     date = dt.date.fromordinal(min(max(day + EPOCH, 1), dt.date.max.toordinal()))
@@ -317,14 +353,6 @@ def _place(key: BucketKey) -> tuple[object, ...]:
     if key.kind == "members":
         return key.kind, key.at, key.region, key.group_id, key.period
     return key.kind, key.at, key.region, key.dimension, key.tier
-
-
-def _new(key: BucketKey, name: str) -> Cell:
-    cell = Cell(key, name)
-    if key.kind == "day":
-        newest = NEWEST.pack(_short(key.at))
-        cell.in_region, cell.in_group = _tag(key.region, "") + newest, _tag("", key.group_id) + newest
-    return cell
 
 
 def _add(cell: Cell, entry: Ledger) -> None:

@@ -57,13 +57,18 @@ def look_up(state: MemberState, pages: bytes, identity: bytes) -> int:
     wanted = identity[:HASH_SIZE]
     if wanted not in state.ids and wanted not in pages:
         return NEW
-    known = bytes(8) + state.ids.ljust(OPEN_MAX, b"\0") + pages  # as if the open page were a full one
-    at = known.find(wanted)
-    while at >= 0:
-        if at % ID_SIZE == 0 and at % PAGE_SIZE:
-            return REPEAT if known.startswith(identity, at) else CONFLICT
-        at = known.find(wanted, at + 1)
-    return NEW
+    known = _slot(state.ids, wanted, OPEN_MAX, 0) or _slot(pages, wanted, PAGE_SIZE, ID_SIZE)
+    if not known:
+        return NEW
+    return REPEAT if known == identity else CONFLICT
+
+
+def _slot(ids: bytes, wanted: bytes, page: int, head: int) -> bytes:
+    """The 8 bytes that begin with the hash, in pages that begin with so many other bytes; b"" if there are none."""
+    at = ids.find(wanted)
+    while at >= 0 and (at % ID_SIZE or at % page < head):
+        at = ids.find(wanted, at + 1)
+    return ids[at : at + ID_SIZE] if at >= 0 else b""
 
 
 def remember(state: MemberState, identity: bytes, moment: int) -> bytes:

@@ -1,0 +1,130 @@
+"""Comeback: what ends a long silence, how often it is paid, and what a late action takes back or moves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from processors.programme import Rules
+from schemas.member import COMEBACK
+from schemas.programme import parse
+from tests.processors.book import check_sums, ledger, lines
+from tests.processors.story import DAY, PROGRAMME, START, told
+
+SECOND = 1 / 86_400
+Steps = list[tuple[Any, ...]]
+PAID, CAPPED = "comeback 50", "comeback 0 cap"
+
+
+def taken(day: float) -> str:
+    return f"comeback -50 corrects day {day:g}"
+
+
+def gaps(count: int, every: float = 31) -> Steps:
+    return [(n * every, "login") for n in range(count + 1)]
+
+
+CASES: list[tuple[str, Steps, list[str]]] = [
+    ("the very first action is no comeback", [(0, "login")], []),
+    ("one second before 30 d is no silence", [(0, "login"), (30 - SECOND, "login")], []),
+    ("30 d are", [(0, "login"), (30, "login")], [PAID]),
+    ("any own action comes back", [(0, "join"), (40, "nps", 40, {"score": 9})], [PAID]),
+    ("an action that is not own does not", [(0, "login"), (40, "refund")], []),
+    ("content that was seen does not", [(0, "login"), (40, "content", 40, {"content_id": "c", "status": "seen"})], []),
+    ("a click does", [(0, "login"), (40, "content", 40, {"content_id": "c", "status": "clicked"})], [PAID]),
+    ("an action that is not own does not end silence either", [(0, "login"), (20, "refund"), (40, "login")], [PAID]),
+    ("four a year", gaps(4), [PAID] * 4),
+    ("the fifth of a year is not paid and says so", gaps(5), [PAID] * 4 + [CAPPED]),
+    ("the sixth neither", gaps(6), [PAID] * 4 + [CAPPED] * 2),
+    ("a new programme year counts anew", gaps(10), [PAID] * 4 + [CAPPED] * 5 + [PAID]),
+    ("a late action in the silence takes it back", [(0, "login"), (40, "login"), (41, "login", 20)], [PAID, taken(40)]),
+    (
+        "a late action that came back earlier moves it",
+        [(0, "login"), (40, "login"), (41, "login", 35)],
+        [PAID, taken(40), PAID],
+    ),
+    (
+        "one second too early to move it",
+        [(0, "login"), (40, "login"), (41, "login", 30 - SECOND)],
+        [PAID, taken(40)],
+    ),
+    ("late at the same moment as the comeback", [(0, "login"), (40, "login"), (41, "share", 40)], [PAID]),
+    ("late after the comeback", [(0, "login"), (40, "login"), (45, "login", 41)], [PAID]),
+    ("late before the silence", [(0, "login"), (40, "login"), (10, "login"), (42, "login", 41)], [PAID]),
+    (
+        "a late action beyond the horizon changes nothing",
+        [(0, "login"), (40, "login"), (50 + SECOND, "login", 20)],
+        [PAID],
+    ),
+    (
+        "a late action that is older than the first known one",
+        [(20, "login"), (25, "login", 0)],
+        [],
+    ),
+    (
+        "cutting away one that was beyond the limit changes nothing",
+        [*gaps(4), (155, "login"), (156, "login", 140)],
+        [PAID] * 4 + [CAPPED],
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "steps", "expected"), CASES, ids=[case[0] for case in CASES])
+def test_comeback(name: str, steps: Steps, expected: list[str]) -> None:
+    story = told(sorted(steps, key=lambda step: step[0]))
+    assert lines(story, "comeback") == expected
+    check_sums(story)
+
+
+SHORT = Rules(
+    parse(PROGRAMME.model_dump_json().replace('"after_days":30,"per_year":4', '"after_days":5,"per_year":2')), 1, 0
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "steps", "expected"),
+    [
+        (
+            "a gap that is taken back lets the third be paid",
+            [(0, "login"), (6, "login"), (12, "login"), (18, "login"), (19, "login", 3)],
+            [PAID, PAID, CAPPED, taken(6), PAID],
+        ),
+        (
+            "a gap cut into two pushes the second out",
+            [(0, "login"), (12, "login"), (18, "login"), (19, "login", 6)],
+            [PAID, PAID, PAID, taken(18)],
+        ),
+        (
+            "a late first action makes a first gap",
+            [(12, "login"), (18, "login"), (24, "login"), (25, "login", 6)],
+            [PAID, PAID, PAID, taken(24)],
+        ),
+        (
+            "cut shorter and still long enough it stays as it is",
+            [(0, "login"), (12, "login"), (13, "login", 2)],
+            [PAID],
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_comeback_within_the_horizon(name: str, steps: Steps, expected: list[str]) -> None:
+    story = told(steps, SHORT)
+    assert lines(story, "comeback") == expected
+    check_sums(story)
+
+
+def test_a_moved_comeback_is_paid_at_the_moment_and_in_the_month_of_the_late_action() -> None:
+    story = told([(-6, "login"), (35, "login"), (36, "like", 28)])
+    paid, back, again = ledger(story)
+    assert (paid.effective_at, paid.month) == (START + 35 * DAY, 2026 * 12 + 3)
+    assert (back.effective_at, back.month, back.points) == (START + 35 * DAY, 2026 * 12 + 3, -50)
+    assert (again.effective_at, again.month, again.points) == (START + 28 * DAY, 2026 * 12 + 2, 50)
+    assert (back.action, back.event_id, again.action) == ("like", "e-2", "like")
+    assert back.because == "-50: a late action shows that the silence before it was shorter"
+    assert again.because == "50 = back after 34 days, number 1 of the year"
+
+
+def test_comebacks_are_remembered_only_while_they_can_change() -> None:
+    story = told(gaps(40))
+    assert len(story.state.comebacks) <= 2 * COMEBACK.size

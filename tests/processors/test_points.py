@@ -1,0 +1,242 @@
+"""What earns points and what does not, as a growth manager would check it: one row, one case."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from processors.ledger import lots
+from processors.programme import Rules
+from schemas.actions import Line
+from schemas.facts import Ledger
+from schemas.programme import parse
+from schemas.verdicts import Verdict
+from tests.processors.book import check_sums, ledger, lines
+from tests.processors.story import PROGRAMME, START, Story, an_action, told
+
+SECOND = 1 / 86_400
+Steps = list[tuple[Any, ...]]
+
+
+def buys(amount: int, at: float = 0, **fields: Any) -> tuple[Any, ...]:
+    return (at, "purchase", at, {"amount": amount, **fields})
+
+
+def says(length: int | None, at: float = 0) -> tuple[Any, ...]:
+    return (at, "message", at, {"length": length})
+
+
+CASES: list[tuple[str, Steps, list[str]]] = [
+    ("a check-in earns 5", [(0, "check_in")], ["check_in 5"]),
+    (
+        "another check-in of the same day earns nothing and says so",
+        [(0, "check_in"), (1 - SECOND, "check_in")],
+        ["check_in 5", "check_in 0 cap"],
+    ),
+    (
+        "a second later it is another day",
+        [(1 - SECOND, "check_in"), (1, "check_in")],
+        ["check_in 5", "check_in 5"],
+    ),
+    (
+        "the day is that of the act, not of its arrival",
+        [(1, "check_in"), (1.2, "check_in", 0.9), (1.3, "check_in", 0.8)],
+        ["check_in 5", "check_in 5", "check_in 0 cap"],
+    ),
+    ("a message of 4 characters is long enough", [says(4)], ["message 2"]),
+    ("a message of 3 characters is not", [says(3)], ["message 0 too_short"]),
+    ("a message without length is long enough", [says(None)], ["message 2"]),
+    (
+        "ten messages a day are paid, the 11th is not",
+        [says(9, n * 0.05) for n in range(11)],
+        ["message 2"] * 10 + ["message 0 cap"],
+    ),
+    (
+        "the cap ends with the day",
+        [says(9, n * 0.05) for n in range(11)] + [says(9, 1 - SECOND), says(9, 1)],
+        ["message 2"] * 10 + ["message 0 cap"] * 2 + ["message 2"],
+    ),
+    (
+        "a short message does not count for the cap",
+        [says(1)] + [says(9, 0.01 + n * 0.05) for n in range(11)],
+        ["message 0 too_short"] + ["message 2"] * 10 + ["message 0 cap"],
+    ),
+    (
+        "a late message joins its own day, of which ten are paid",
+        [says(9, n * 0.05) for n in range(10)] + [(2, "message", 0.99), (2, "message", 1)],
+        ["message 2"] * 10 + ["message 0 cap", "message 2"],
+    ),
+    (
+        "five shares a day are paid",
+        [(n * 0.1, "share") for n in range(6)] + [(1, "share")],
+        ["share 5"] * 5 + ["share 0 cap", "share 5"],
+    ),
+    ("a login earns nothing and needs no entry", [(0, "login")], []),
+    ("420 yuan earn 420", [buys(42_000)], ["purchase 420"]),
+    ("yuan are floored", [buys(42_099)], ["purchase 420"]),
+    ("1 yuan earns 1", [buys(100)], ["purchase 1"]),
+    ("less than a yuan earns nothing and says so", [buys(99)], ["purchase 0 below_one"]),
+    ("an order of nothing", [buys(0)], ["purchase 0 below_one"]),
+    (
+        "points of a purchase are pending one second before 7 d",
+        [buys(10_000), (7 - SECOND, "tick")],
+        ["purchase 100"],
+    ),
+    (
+        "points of a purchase are active at 7 d",
+        [buys(10_000), (7, "tick")],
+        ["purchase 100", "purchase active 100 on 7"],
+    ),
+    (
+        "they became active at 7 d, however late anything is heard",
+        [buys(10_000, 0.5), (20, "login")],
+        ["purchase 100", "purchase active 100 on 7.5"],
+    ),
+    (
+        "a purchase that arrives after its return window is active at once",
+        [(0, "login"), (9, "purchase", 1)],
+        ["purchase 99", "purchase active 99 on 8"],
+    ),
+    (
+        "purchases become active in the order of their moments",
+        [buys(300, 2), (3, "purchase", 1, {"amount": 200}), (12, "tick")],
+        ["purchase 3", "purchase 2", "purchase active 2 on 8", "purchase active 3 on 9"],
+    ),
+    (
+        "up to the horizon a late action is paid",
+        [(0, "login"), (30.5, "share", 0.5)],
+        ["share 5"],
+    ),
+    (
+        "one second beyond it is not",
+        [(0, "login"), (30.5 + SECOND, "share", 0.5)],
+        [],
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "steps", "expected"), CASES, ids=[case[0] for case in CASES])
+def test_points(name: str, steps: Steps, expected: list[str]) -> None:
+    story = told(steps)
+    assert lines(story) == expected
+    check_sums(story)
+
+
+LINES = [
+    {"sku": "s-1", "category": "gift_card", "amount": 12_000},
+    {"sku": "s-2", "category": "tea", "amount": 30_000},
+]
+EXCLUDING = Rules(
+    parse(PROGRAMME.model_dump_json().replace('"excluded_categories":[]', '"excluded_categories":["gift_card"]')),
+    1,
+    0,
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "amount", "of_lines", "points", "reason", "because"),
+    [
+        ("all counts without lines", 42_000, 0, 420, "", "420 = 420 yuan"),
+        ("an excluded category does not count", 42_000, 2, 300, "", "300 = 300 yuan (120 excluded)"),
+        ("nothing but excluded", 12_000, 1, 0, "excluded", "0: 0 yuan (120 excluded)"),
+        ("never below nothing", 11_000, 1, 0, "excluded", "0: 0 yuan (110 excluded)"),
+        ("the rest is floored", 42_050, 2, 300, "", "300 = 300.50 yuan, floored (120 excluded)"),
+    ],
+)
+def test_lines_of_excluded_categories_do_not_count(
+    name: str, amount: int, of_lines: int, points: int, reason: str, because: str
+) -> None:
+    of_order = tuple(Line(**one) for one in LINES[:of_lines])  # type: ignore[arg-type]
+    story = told([buys(amount, lines=of_order)], EXCLUDING)
+    (entry,) = ledger(story)
+    assert (entry.points, entry.reason, entry.because) == (points, reason, because)
+    assert entry.spend == min(amount, amount - sum(one.amount for one in of_order if one.category == "gift_card")) or (
+        entry.spend == 0
+    )
+    check_sums(story)
+
+
+@pytest.mark.parametrize(
+    ("name", "steps", "because"),
+    [
+        ("a check-in", [(0, "check_in")], "5 = a check-in"),
+        ("the streak", [(n, "check_in") for n in range(7)], "10 = 5 x2 streak of 7"),
+        ("a second check-in", [(0, "check_in"), (0, "check_in")], "0: the day's check-in was there already"),
+        ("a message", [says(9), says(9)], "2 = message 2 of the day's 10"),
+        ("the 11th message", [says(9)] * 11, "0: the day's 10 messages are reached"),
+        ("a short message", [says(3)], "0: shorter than 4 characters"),
+        ("a share", [(0, "share")], "5 = share 1 of the day's 5"),
+        ("the 6th share", [(0, "share")] * 6, "0: the day's 5 shares are reached"),
+        ("a purchase", [buys(42_000)], "420 = 420 yuan"),
+        ("a purchase with fen", [buys(42_005)], "420 = 420.05 yuan, floored"),
+        ("less than a yuan", [buys(66)], "0: 0.66 yuan, floored"),
+        ("a comeback", [(0, "login"), (34, "login")], "50 = back after 34 days, number 1 of the year"),
+    ],
+)
+def test_every_entry_explains_its_arithmetic(name: str, steps: Steps, because: str) -> None:
+    assert ledger(told(steps))[-1].because == because
+
+
+def test_an_entry_tells_what_brought_it_about_and_the_score_after_it() -> None:
+    fields = {"region": "east", "group_id": "g-1", "length": 9}
+    (entry,) = ledger(told([(0.5, "message", 0.5, fields)]))
+    assert entry == Ledger(
+        member_id="m-1",
+        effective_at=START + 43_200_000,
+        decided_at=START + 43_200_000,
+        programme=1,
+        rules=1,
+        source="app",
+        event_id="e-0",
+        action="message",
+        region="east",
+        group_id="g-1",
+        rule="message",
+        entry="earned",
+        points=2,
+        active=2,
+        base=2,
+        month=2026 * 12 + 2,
+        because="2 = message 1 of the day's 10",
+        score=1_000,
+        activity_index=5,
+    )
+
+
+def test_points_lie_in_the_lot_of_the_month_they_were_earned_in() -> None:
+    steps: Steps = [
+        (28, "share"),  # 30 March
+        (29, "share"),
+        (30, "share"),  # 1 April
+        (31, "share", 28.5),  # late, of March
+        buys(10_000, 29.5),  # earned in March, active in April
+        (40, "tick"),
+    ]
+    story = told(sorted(steps, key=lambda step: step[0]))
+    assert lots(story.state) == {2026 * 12 + 2: 15 + 100, 2026 * 12 + 3: 5}
+    check_sums(story)
+
+
+def test_the_currency_of_the_programme_names_its_unit() -> None:
+    dollars = Rules(parse(PROGRAMME.model_dump_json().replace('"CNY"', '"USD"')), 1, 0)
+    (entry,) = ledger(told([buys(1_177, currency="USD")], dollars))
+    assert entry.because == "11 = 11.77 USD, floored"
+    assert (entry.currency, entry.spend) == ("USD", 1_177)
+
+
+def test_more_points_per_unit_are_floored_once() -> None:
+    generous = Rules(parse(PROGRAMME.model_dump_json().replace('"per_unit":1', '"per_unit":3')), 1, 0)
+    (entry,) = ledger(told([buys(150)], generous))
+    assert (entry.points, entry.because) == (4, "4 = 1.50 yuan x 3, floored")
+
+
+def test_a_repeat_of_any_earning_action_pays_nothing() -> None:
+    for what in ("check_in", "message", "share", "purchase"):
+        story = Story()
+        action = an_action(what, START, 1)
+        story.act(action, START)
+        before, facts = story.state.issued, len(story.facts)
+        for _ in range(3):
+            assert story.act(action, START + 1).verdict is Verdict.DUPLICATE
+        assert (story.state.issued, len(story.facts)) == (before, facts)

@@ -115,6 +115,12 @@ METRICS = (
     Metric(
         "memberflow_webhook_oldest_seconds", "gauge", "Age of the oldest waiting delivery.", ("endpoint",)
     ),
+    Metric("memberflow_webhooks_suppressed", "counter", "Contacts not made, by cause.", ("cause",)),
+    Metric(
+        "memberflow_dispatcher_stopped_partitions",
+        "gauge",
+        "Partitions the dispatcher stopped at a gap, waiting for a person.",
+    ),
     # all
     Metric("memberflow_build", "info", "Version of the code, the programme and the rules."),
     Metric("memberflow_up_seconds", "gauge", "Seconds since this process started."),

@@ -92,9 +92,7 @@ class Receiver:
         async with aiohttp.ClientSession(connector=connector, timeout=self._timeout, trust_env=False) as session:
             try:
                 headers = self._headers(contact_id, body)
-                async with session.post(
-                    URL(self.url), data=body, headers=headers, allow_redirects=False
-                ) as response:
+                async with session.post(URL(self.url), data=body, headers=headers, allow_redirects=False) as response:
                     return judge(response.status, response.headers.get("Retry-After", ""), self.wall())
             except TimeoutError:
                 return Answer("timeout")
@@ -214,9 +212,7 @@ def allowed(address: Address, *, allow_private: bool = False) -> bool:
         return False
     if allow_private and any(address in network for network in PRIVATE if network.version == address.version):
         return True
-    return address.is_global and not any(
-        address in network for network in NEVER if network.version == address.version
-    )
+    return address.is_global and not any(address in network for network in NEVER if network.version == address.version)
 
 
 def signer(name: str, secret: str) -> Webhook:

@@ -7,30 +7,23 @@ summed up to a day are the members in that tier at its end.
 
 from __future__ import annotations
 
-import datetime as dt
-import functools
-import struct
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec import Struct
 
+from processors import places
 from processors.member import NAMES, is_own
 from schemas.actions import Action
 from schemas.aggregates import Bucket, BucketKey, Totals, decode_key, decode_totals, encode_key, encode_totals
 from schemas.facts import Fact, Ledger, TierEntered, TierLeft, TierMoved, TierVoided
-from schemas.member import DAY_BITS, PLACE, MemberState
+from schemas.member import DAY_BITS, MemberState
 
 if TYPE_CHECKING:
     from processors.programme import Rules
 
 HOUR_MS = 3_600_000
-EPOCH = dt.date(1970, 1, 1).toordinal()
-ALL_BITS = (1 << DAY_BITS) - 1
-CRC, NEWEST, BITS, REST = (struct.Struct(layout) for layout in ("<I", "<H", "<Q", "<HQ"))  # parts of PLACE
 NOTHING = -1  # the version of a bucket that nothing was counted in
-DAY_MAX = 65_535  # what a row of `places` can hold: the year 2149
 
 
 class Cell(Struct, gc=False):
@@ -51,15 +44,6 @@ class Periods(NamedTuple):
     day: Cell
     week: Cell
     month: Cell
-
-
-class Span(NamedTuple):
-    """The week and the month a day lies in: first days, and how the month is numbered and how long it is."""
-
-    week: int
-    month: int
-    month_start: int
-    month_days: int
 
 
 class Spot(Struct, gc=False):
@@ -223,30 +207,18 @@ class Buckets:
 
     def _count_place(self, periods: Periods, row: bytes, state: MemberState, day: int, offset: int) -> None:
         """An own action in a region or group, whose row in `state.places` is not known to hold the day."""
-        tag, places = row[: CRC.size], state.places
-        start = places.find(tag)
-        while start > 0 and start % PLACE.size:
-            start = places.find(tag, start + 1)
-        if start < 0:
-            self._count_first(periods, 0, day, day, offset)
-            state.places = _living(places, day) + row + BITS.pack(1)
-            return
-        newest, bits = REST.unpack_from(places, start + CRC.size)
-        if newest - day >= DAY_BITS or (newest >= day and bits >> (newest - day) & 1):
-            return
-        if day > newest:
-            bits, newest = bits << min(day - newest, DAY_BITS) & ALL_BITS, day
-        self._count_first(periods, bits, newest, day, offset)
-        changed = tag + REST.pack(_short(newest), bits | 1 << (newest - day))
-        state.places = places[:start] + changed + places[start + PLACE.size :]
+        marked = places.mark(state.places, row, day)
+        if marked is not None:
+            state.places, bits, newest = marked
+            self._count_first(periods, bits, newest, day, offset)
 
     def _count_first(self, periods: Periods, bits: int, newest: int, day: int, offset: int) -> None:
         """The first own action of its day; of its week and month too where no other day has one."""
         self._count_member(periods.day, offset)
-        span = span_of(day) if bits else None
-        if span is None or not bits & _mask(newest, span.week, 7):
+        span = places.span_of(day) if bits else None
+        if span is None or not bits & places.mask(newest, span.week, 7):
             self._count_member(periods.week, offset)
-        if span is None or not bits & _mask(newest, span.month_start, span.month_days):
+        if span is None or not bits & places.mask(newest, span.month_start, span.month_days):
             self._count_member(periods.month, offset)
 
     def _count_member(self, cell: Cell, offset: int) -> None:
@@ -261,7 +233,6 @@ class Buckets:
         self._last = cell.version = offset
 
     def _spot(self, day: int, region: str, group: str, action: str) -> Spot:
-        newest = NEWEST.pack(_short(day))
         cell = self._cell(BucketKey("day", day, region, group, action))
         spot = self._spots[day, region, group, action] = Spot(
             cell=cell,
@@ -270,8 +241,8 @@ class Buckets:
             everywhere=self._members(day, "", ""),
             in_region=self._members(day, region, ""),
             in_group=self._members(day, "", group),
-            region_row=_tag(region, "") + newest,
-            group_row=_tag("", group) + newest,
+            region_row=places.row_of(f"r:{region}", day),
+            group_row=places.row_of(f"g:{group}", day),
         )
         return spot
 
@@ -279,7 +250,7 @@ class Buckets:
         """Buckets that stay empty are never published: their version stays below every offset."""
         periods = self._periods.get((day, region, group))
         if periods is None:
-            span = span_of(day)
+            span = places.span_of(day)
             periods = self._periods[day, region, group] = Periods(
                 self._cell(BucketKey("members", day, region, group, period="day")),
                 self._cell(BucketKey("members", span.week, region, group, period="week")),
@@ -314,42 +285,6 @@ class Buckets:
             spend=cell.spend,
             members=cell.members,
         )
-
-
-@functools.lru_cache(maxsize=4096)
-def span_of(day: int) -> Span:
-    """The week and month of a programme day; programme days are the days of the calendar."""
-    date = dt.date.fromordinal(min(max(day + EPOCH, 1), dt.date.max.toordinal()))
-    following = (date.replace(day=1) + dt.timedelta(days=31)).replace(day=1)
-    start = date.replace(day=1).toordinal()
-    return Span(
-        week=day - (day + 3) % 7,  # 1970-01-01 was a Thursday
-        month=date.year * 12 + date.month - 1,
-        month_start=start - EPOCH,
-        month_days=following.toordinal() - start,
-    )
-
-
-def _mask(newest: int, start: int, days: int) -> int:
-    """The bits of the days [start, start + days) in a bitmap whose bit 0 is `newest`."""
-    high = newest - start
-    low = max(0, high - days + 1)
-    return (1 << high + 1) - (1 << low) if high >= low else 0
-
-
-def _living(places: bytes, day: int) -> bytes:
-    """The rows that a late action can still reach."""
-    rows = [places[at : at + PLACE.size] for at in range(0, len(places), PLACE.size)]
-    return b"".join(row for row in rows if PLACE.unpack(row)[1] + DAY_BITS > day)
-
-
-def _tag(region: str, group: str) -> bytes:
-    """How the row of a region, or else of a group, begins."""
-    return CRC.pack(zlib.crc32((f"r:{region}" if region else f"g:{group}").encode()))
-
-
-def _short(day: int) -> int:
-    return min(max(day, 0), DAY_MAX)
 
 
 def _place(key: BucketKey) -> tuple[object, ...]:

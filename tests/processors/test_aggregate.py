@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processors.aggregate import Buckets, span_of
+from processors.aggregate import Buckets
 from processors.ladders import NAMES
+from processors.places import mark, row_of, span_of
 from schemas.aggregates import Bucket
 from schemas.facts import Ledger
 from tests.processors.story import DAY, RULES, START, Story, an_action
@@ -346,3 +347,13 @@ def test_groups_left_long_ago_leave_the_state() -> None:
         at = START + number * 20 * DAY
         story.act(an_action("login", at, number, group_id=f"g-{number}"), at)
     assert len(story.state.places) == 4 * 14
+
+
+@given(st.lists(st.integers(-800_000, 3_000_000), max_size=6))
+def test_no_day_is_too_far_for_a_row(days: list[int]) -> None:
+    rows = b""
+    for day in days:
+        span_of(day)
+        marked = mark(rows, row_of("r:hk", day), day)
+        rows = marked[0] if marked else rows
+    assert len(rows) == 14 * bool(days)

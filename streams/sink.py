@@ -169,8 +169,8 @@ class Sink(ConsumerRebalanceListener):  # type: ignore[misc]
             enable_auto_commit=False,
             # Facts and aggregates of a partition go to the same process.
             partition_assignment_strategy=(RangePartitionAssignor,),
-            session_timeout_ms=10_000,
-            heartbeat_interval_ms=2_000,
+            session_timeout_ms=6_000,
+            heartbeat_interval_ms=1_500,
             max_partition_fetch_bytes=4 * 1024 * 1024,
             fetch_max_wait_ms=POLL_MS,
         )

@@ -93,13 +93,7 @@ async def committed(bootstrap: str, group: str) -> dict[TopicPartition, OffsetAn
 
 async def gaps(bootstrap: str, log: str) -> list[Gap]:
     """The partitions that the sink has stopped at a gap, as its own commits say."""
-    topic = topics(log).facts.name
-    found = []
-    for at, place in (await committed(bootstrap, group_of(log))).items():
-        seen = decode(place.metadata)
-        if at.topic == topic and seen.gap:
-            found.append(Gap(at.partition, place.offset, seen.n or 0, seen.gap))
-    return sorted(found)
+    return sorted(_gap(partition, place) for partition, place in (await _stopped(bootstrap, log)).items())
 
 
 async def accept_gap(bootstrap: str, log: str, partitions: Iterable[int]) -> list[Gap]:
@@ -107,21 +101,32 @@ async def accept_gap(bootstrap: str, log: str, partitions: Iterable[int]) -> lis
 
     Only the gap that was seen is accepted: should another number come, the partition stops again.
     """
-    known = {gap.partition: gap for gap in await gaps(bootstrap, log)}
+    stopped = await _stopped(bootstrap, log)
     chosen = sorted(set(partitions))
-    missing = [str(partition) for partition in chosen if partition not in known]
-    if missing:
-        stopped = ", ".join(str(partition) for partition in sorted(known)) or "none"
-        raise UsageError(f"partition {missing[0]} is not stopped at a gap (stopped: {stopped})", remedy="")
+    for partition in chosen:
+        if partition not in stopped:
+            known = ", ".join(str(number) for number in sorted(stopped)) or "none"
+            raise UsageError(f"partition {partition} is not stopped at a gap (stopped: {known})", remedy="")
     topic = topics(log).facts.name
-    accepted = {
-        TopicPartition(topic, gap.partition): OffsetAndMetadata(
-            gap.next_offset, LastSeen(n=gap.last, row=gap.next_offset - 1, accept=gap.found).encode()
-        )
-        for gap in (known[partition] for partition in chosen)
-    }
+    accepted = {}
+    for partition in chosen:
+        place = stopped[partition]
+        seen = decode(place.metadata)
+        seen.accept, seen.gap = seen.gap, 0
+        accepted[TopicPartition(topic, partition)] = OffsetAndMetadata(place.offset, seen.encode())
     await _commit_from_outside(bootstrap, group_of(log), accepted)
-    return [known[partition] for partition in chosen]
+    return [_gap(partition, stopped[partition]) for partition in chosen]
+
+
+async def _stopped(bootstrap: str, log: str) -> dict[int, OffsetAndMetadata]:
+    topic = topics(log).facts.name
+    known = await committed(bootstrap, group_of(log))
+    return {at.partition: place for at, place in known.items() if at.topic == topic and decode(place.metadata).gap}
+
+
+def _gap(partition: int, place: OffsetAndMetadata) -> Gap:
+    seen = decode(place.metadata)
+    return Gap(partition, place.offset, seen.n or 0, seen.gap)
 
 
 async def _commit_from_outside(bootstrap: str, group: str, places: Mapping[TopicPartition, OffsetAndMetadata]) -> None:

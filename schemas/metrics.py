@@ -1,6 +1,6 @@
 """Every metric once: name, kind, labels, help. Base units (seconds, bytes, ratios); no label grows with members.
 
-Processes register what they use; boards and alert rules are generated from the same list.
+A process shows the metrics of its job; boards and alert rules are generated from the same list.
 """
 
 from __future__ import annotations
@@ -9,7 +9,10 @@ from typing import Literal
 
 from msgspec import Struct
 
+from schemas.verdicts import Verdict
+
 Kind = Literal["counter", "gauge", "histogram", "info"]
+Job = Literal["worker", "sink", "dispatcher"]
 
 STAGES = ("check", "decode", "load", "decide", "publish", "commit")
 FAST = (0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
@@ -18,7 +21,11 @@ SIZES = (1.0, 10.0, 50.0, 100.0, 500.0, 1000.0, 2000.0, 5000.0)
 
 
 class Metric(Struct, frozen=True):
-    """One metric as Prometheus shows it; counters are named without the `_total` that the client adds."""
+    """One metric as Prometheus shows it; counters are named without the `_total` that the client adds.
+
+    `values` are those of its only label, where they are a closed set: they are shown as 0 from the start, because
+    `increase` does not see a counter that is born at 1.
+    """
 
     name: str
     kind: Kind
@@ -26,17 +33,26 @@ class Metric(Struct, frozen=True):
     labels: tuple[str, ...] = ()
     buckets: tuple[float, ...] = ()
     at_scrape: bool = False  # read when somebody asks, not kept up to date
+    values: tuple[str, ...] = ()
+
+    @property
+    def shown(self) -> str:
+        """Its name where it is queried; of a histogram the count."""
+        return self.name + {"counter": "_total", "histogram": "_count", "info": "_info", "gauge": ""}[self.kind]
 
 
-METRICS = (
-    # worker
-    Metric("memberflow_records", "counter", "Records of the log by what became of them.", ("verdict",)),
+WORKER = (
     Metric(
-        "memberflow_refused_records", "counter", "Refused records by reason and sender.", ("reason", "source")
+        "memberflow_records",
+        "counter",
+        "Records of the log by what became of them.",
+        ("verdict",),
+        values=tuple(Verdict),
     ),
+    Metric("memberflow_refused_records", "counter", "Refused records by reason and sender.", ("reason", "source")),
     Metric("memberflow_facts_published", "counter", "Facts acknowledged by the broker."),
     Metric("memberflow_chunk_records", "histogram", "Records in a chunk.", (), SIZES),
-    Metric("memberflow_stage_seconds", "histogram", "Time of one chunk in a stage.", ("stage",), FAST),
+    Metric("memberflow_stage_seconds", "histogram", "Time of one chunk in a stage.", ("stage",), FAST, values=STAGES),
     Metric("memberflow_commits", "counter", "Answers of the state store to commits.", ("answer",)),
     Metric("memberflow_chunks_dropped", "counter", "Chunks dropped and fetched again, by cause.", ("cause",)),
     Metric("memberflow_chunks_in_flight", "gauge", "Chunks published and not yet committed."),
@@ -85,45 +101,51 @@ METRICS = (
         at_scrape=True,
     ),
     Metric("memberflow_members_cached", "gauge", "Decoded members in memory.", at_scrape=True),
-    Metric("memberflow_markers_passed", "counter", "Offsets without a record (transaction markers) passed."),
     Metric("memberflow_forwarded_records", "counter", "Strays sent on to their own partition."),
     Metric("memberflow_rebalances", "counter", "Rebalances of the group."),
-    Metric("memberflow_event_loop_lag_seconds", "gauge", "How late the event loop wakes up."),
-    Metric("memberflow_worker_busy_ratio", "gauge", "Share of the last second spent on chunks."),
-    # sink
+)
+
+SINK = (
     Metric("memberflow_sink_rows", "counter", "Rows inserted, by table.", ("table",)),
     Metric("memberflow_sink_insert_seconds", "histogram", "Time of one insert.", ("table",), FAST),
     Metric("memberflow_sink_insert_failures", "counter", "Inserts that failed and are repeated."),
     Metric("memberflow_sink_repeats_dropped", "counter", "Facts dropped because their number was seen."),
-    Metric(
-        "memberflow_sink_stopped_partitions", "gauge", "Partitions stopped at a gap, waiting for a person."
-    ),
+    Metric("memberflow_sink_stopped_partitions", "gauge", "Partitions stopped at a gap, waiting for a person."),
     Metric(
         "memberflow_sink_freshness_seconds",
         "gauge",
-        "How far the last stored fact is behind.",
+        "How far the last stored fact is behind; 0 when none is left to store.",
         ("partition",),
+        at_scrape=True,
     ),
     Metric("memberflow_sink_lag_records", "gauge", "Facts not stored yet.", ("partition",)),
     Metric("memberflow_reconciler_mismatches", "gauge", "Blocks whose rows differ from the facts topic."),
-    # dispatcher
-    Metric(
-        "memberflow_webhook_deliveries", "counter", "Tries by endpoint and outcome.", ("endpoint", "outcome")
-    ),
+)
+
+DISPATCHER = (
+    Metric("memberflow_webhook_deliveries", "counter", "Tries by endpoint and outcome.", ("endpoint", "outcome")),
     Metric("memberflow_webhook_seconds", "histogram", "Time of one try.", ("endpoint",), SLOW),
     Metric("memberflow_webhooks_waiting", "gauge", "Deliveries waiting, by endpoint.", ("endpoint",)),
-    Metric(
-        "memberflow_webhook_oldest_seconds", "gauge", "Age of the oldest waiting delivery.", ("endpoint",)
-    ),
+    Metric("memberflow_webhook_oldest_seconds", "gauge", "Age of the oldest waiting delivery.", ("endpoint",)),
     Metric("memberflow_webhooks_suppressed", "counter", "Contacts not made, by cause.", ("cause",)),
     Metric(
         "memberflow_dispatcher_stopped_partitions",
         "gauge",
         "Partitions the dispatcher stopped at a gap, waiting for a person.",
     ),
-    # all
-    Metric("memberflow_build", "info", "Version of the code, the programme and the rules."),
-    Metric("memberflow_up_seconds", "gauge", "Seconds since this process started."),
 )
+
+EVERY_JOB = (
+    Metric("memberflow_build", "info", "Version of the code and of Python."),
+    Metric("memberflow_up_seconds", "gauge", "Seconds since this process started.", at_scrape=True),
+    Metric("memberflow_event_loop_lag_seconds", "gauge", "How late the event loop answers a scrape.", at_scrape=True),
+)
+
+OF_JOB: dict[Job, tuple[Metric, ...]] = {
+    "worker": WORKER + EVERY_JOB,
+    "sink": SINK + EVERY_JOB,
+    "dispatcher": DISPATCHER + EVERY_JOB,
+}
+METRICS = WORKER + SINK + DISPATCHER + EVERY_JOB
 
 BY_NAME = {metric.name: metric for metric in METRICS}

@@ -5,13 +5,30 @@ Faust's own sensor counts milliseconds per message under names without units, so
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import platform
+import threading
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import faust
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, start_http_server
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Info,
+    ProcessCollector,
+    disable_created_metrics,
+    start_http_server,
+)
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from schemas import metrics as declared
@@ -20,15 +37,21 @@ from schemas.settings import Metrics as MetricsSettings
 LABELS_MAX = 200
 """Values of a label kept apart; what senders name beyond that is counted under `other`."""
 
+LOOP_SECONDS_MAX = 2.0
+"""An event loop that does not answer a scrape by then is shown as this late: the scrape itself must not hang."""
+
 
 class Metrics:
     """The metrics of one process. `metrics["memberflow_records"].labels("applied").inc()`"""
 
-    def __init__(self, prefix: tuple[str, ...] = ("memberflow_",)) -> None:
+    def __init__(self, job: declared.Job | None = None) -> None:
+        """Those of one job; without it all that are declared, of which `serve` shows its job's."""
+        disable_created_metrics()  # a `_created` gauge per counter is a third of all series, and nobody reads it
         self.registry = CollectorRegistry()
-        kept = [m for m in declared.METRICS if m.name.startswith(prefix) and not m.at_scrape]
-        self._by_name: dict[str, Any] = {metric.name: self._make(metric) for metric in kept}
+        wanted = declared.METRICS if job is None else declared.OF_JOB[job]
+        self._by_name = {metric.name: self._make(metric) for metric in wanted if not metric.at_scrape}
         self._sources: set[str] = set()
+        self._started = monotonic()
 
     def __getitem__(self, name: str) -> Any:
         return self._by_name[name]
@@ -44,8 +67,10 @@ class Metrics:
         """Ask `collector` for values at every scrape, instead of setting gauges all the time."""
         self.registry.register(collector)
 
-    def serve(self, settings: MetricsSettings, job: str) -> int:
+    def serve(self, settings: MetricsSettings, job: declared.Job) -> int:
         """Serve on loopback; where asked, leave the address in the folder Prometheus watches. Returns the port."""
+        self._keep_only(job)
+        self._describe_process()
         server, _ = start_http_server(settings.port, addr=settings.host, registry=self.registry)
         port = int(server.server_port)
         if settings.targets is not None:
@@ -56,13 +81,94 @@ class Metrics:
             path.with_suffix(".tmp").rename(path)
         return port
 
+    def _keep_only(self, job: declared.Job) -> None:
+        """Other jobs' metrics would stand at 0 for ever, which reads as `all is well`."""
+        names = {metric.name for metric in declared.OF_JOB[job]}
+        for name in self._by_name.keys() - names:
+            self.registry.unregister(self._by_name[name])
+
+    def _describe_process(self) -> None:
+        try:
+            code = version("memberflow")
+        except PackageNotFoundError:
+            code = "unknown"  # run from a checkout that was never installed
+        self["memberflow_build"].info({"version": code, "python": platform.python_version()})
+        self.collect_from(Life(self._started))
+        ProcessCollector(registry=self.registry)
+
     def _make(self, metric: declared.Metric) -> Any:
         if metric.kind == "histogram":
-            return Histogram(
+            made: Any = Histogram(
                 metric.name, metric.help, metric.labels, buckets=metric.buckets, registry=self.registry
             )
-        kinds = {"counter": Counter, "gauge": Gauge, "info": Info}
-        return kinds[metric.kind](metric.name, metric.help, metric.labels, registry=self.registry)
+        else:
+            kinds = {"counter": Counter, "gauge": Gauge, "info": Info}
+            made = kinds[metric.kind](metric.name, metric.help, metric.labels, registry=self.registry)
+        for value in metric.values:
+            made.labels(value)
+        return made
+
+
+class Life(Collector):
+    """How long the process is up, and how late its event loop answers. Asked from the scrape's own thread."""
+
+    def __init__(self, started: float) -> None:
+        self._started = started
+        try:
+            self._loop: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
+        except RuntimeError:
+            self._loop = None
+
+    def collect(self) -> list[Metric]:
+        """Both as they are now."""
+        up = one("memberflow_up_seconds", monotonic() - self._started)
+        lag = self._lag_s()
+        return [up] if lag is None else [up, one("memberflow_event_loop_lag_seconds", lag)]
+
+    def _lag_s(self) -> float | None:
+        if self._loop is None or self._loop.is_closed():
+            return None
+        answered, asked = threading.Event(), monotonic()
+        self._loop.call_soon_threadsafe(answered.set)
+        answered.wait(LOOP_SECONDS_MAX)
+        return monotonic() - asked
+
+
+class SinkMetrics(Collector):
+    """What the sink tells, as metrics: it is handed to `Sink` as its `metrics`."""
+
+    def __init__(self, metrics: Metrics, wall: Callable[[], float]) -> None:
+        self._metrics, self._wall = metrics, wall
+        self._stored: dict[int, tuple[int, int]] = {}
+        metrics.collect_from(self)
+
+    def rows_inserted(self, table: str, rows: int, seconds: float) -> None:
+        """A block is in."""
+        self._metrics["memberflow_sink_rows"].labels(table).inc(rows)
+        self._metrics["memberflow_sink_insert_seconds"].labels(table).observe(seconds)
+
+    def insert_failed(self) -> None:
+        """A block is not in, and will be tried again."""
+        self._metrics["memberflow_sink_insert_failures"].inc()
+
+    def repeats_dropped(self, count: int) -> None:
+        """Facts that were seen before."""
+        self._metrics["memberflow_sink_repeats_dropped"].inc(count)
+
+    def stopped_partitions(self, count: int) -> None:
+        """Partitions that wait for a person."""
+        self._metrics["memberflow_sink_stopped_partitions"].set(count)
+
+    def stored(self, partition: int, timestamp_ms: int, behind: int) -> None:
+        """How far a partition has come."""
+        self._stored[partition] = (timestamp_ms, behind)
+        self._metrics["memberflow_sink_lag_records"].labels(str(partition)).set(behind)
+
+    def collect(self) -> list[Metric]:
+        """Seconds behind, per partition."""
+        now = self._wall()
+        behind = {p: max(0.0, now - ms / 1000) if left else 0.0 for p, (ms, left) in self._stored.copy().items()}
+        return [per_partition("memberflow_sink_freshness_seconds", behind)]
 
 
 class QuietMonitor(faust.Monitor):
@@ -75,3 +181,16 @@ class QuietMonitor(faust.Monitor):
         self.metrics["memberflow_rebalances"].inc()
         state: dict[str, Any] = super().on_rebalance_start(app)
         return state
+
+
+def one(name: str, value: float) -> GaugeMetricFamily:
+    """A gauge read at a scrape."""
+    return GaugeMetricFamily(name, declared.BY_NAME[name].help, value=value)
+
+
+def per_partition(name: str, values: dict[int, float]) -> GaugeMetricFamily:
+    """A gauge read at a scrape, with a value per partition."""
+    family = GaugeMetricFamily(name, declared.BY_NAME[name].help, labels=["partition"])
+    for partition, value in sorted(values.items()):
+        family.add_metric([str(partition)], value)
+    return family

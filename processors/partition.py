@@ -10,13 +10,11 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Protocol
-
-from msgspec import Struct
 
 from processors import control, signature
 from processors.aggregate import Buckets
 from processors.member import Decision, Member, Moment, decide, wake
+from processors.output import Failure, Halt, Needs, Output, RecordLike, RuleFailed
 from processors.partitioner import partition_of
 from processors.refusal import personal_id, refusal
 from processors.timers import Timers
@@ -25,7 +23,6 @@ from schemas import decoding
 from schemas import facts as fact_codec
 from schemas import partition as partition_codec
 from schemas.actions import Action
-from schemas.aggregates import Bucket
 from schemas.dead_letters import VALUE_BYTES_MAX, DeadLetter
 from schemas.decoding import Controlled, Decoded, Derived, Staff, blank
 from schemas.facts import Fact
@@ -36,74 +33,6 @@ from schemas.verdicts import Reason, Rejected, Verdict
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 WANTED_MAX = 5_000
 """How many due members are loaded ahead of a chunk; more are loaded when their record comes."""
-
-
-class RecordLike(Protocol):
-    """A record as any consumer hands it over: `timestamp` in milliseconds."""
-
-    @property
-    def offset(self) -> int: ...
-    @property
-    def timestamp(self) -> int: ...
-    @property
-    def key(self) -> bytes | None: ...
-    @property
-    def value(self) -> bytes | None: ...
-    @property
-    def headers(self) -> Sequence[tuple[str, bytes]]: ...
-
-
-class Failure(Struct, frozen=True):
-    """A record that a rule choked on. `known`: its dead letter is in the log already, so it is skipped for ever."""
-
-    exception: str
-    message: str
-    stacktrace: str = ""
-    known: bool = False
-
-
-class RuleFailed(Exception):
-    """A rule raised at an offset: acquire again and run the chunk with this offset in `skip`."""
-
-    def __init__(self, offset: int, cause: Exception) -> None:
-        super().__init__(f"offset {offset}: {cause!r}")
-        self.offset, self.cause = offset, cause
-
-
-class Halt(Exception):
-    """The partition must not pass this offset before a person has looked."""
-
-    def __init__(self, offset: int, reason: str) -> None:
-        super().__init__(reason)
-        self.offset, self.reason = offset, reason
-
-
-class Output(Struct):
-    """What a run brought about. Facts are encoded, in order of n; the rest is what one commit moves."""
-
-    fact_keys: list[bytes] = []
-    facts: list[bytes] = []
-    letters: list[DeadLetter] = []
-    forwards: list[tuple[int, Forward]] = []  # (partition to, record)
-    buckets: list[Bucket] = []
-    touched: dict[str, Member] = {}
-    timers: dict[str, int] = {}
-    timers_gone: dict[str, None] = {}
-    pages: dict[str, bytes] = {}
-    pages_gone: list[str] = []
-    buckets_gone: set[str] = set()
-    ticks: list[str] = []  # owners whose ticks came by
-
-    def publishes(self) -> bool:
-        """Whether anything has to be acknowledged before the commit."""
-        return bool(self.facts or self.letters or self.forwards or self.buckets)
-
-
-class Needs(Struct):
-    """What has to be loaded before the next record can be applied."""
-
-    members: list[str] = []
-    ordinals: list[int] = []
 
 
 class Partition:
@@ -424,9 +353,7 @@ class Partition:
     def _skipped(self, record: RecordLike, failure: Failure) -> None:
         """A record that a rule choked on: a dead letter, and too many of them halt the partition."""
         limits = self.versions.in_force.programme.limits if self.versions.in_force else None
-        window = [
-            o for o in self.state.rule_letters if limits and o > self.offset - limits.rule_window_offsets
-        ]
+        window = [o for o in self.state.rule_letters if limits and o > self.offset - limits.rule_window_offsets]
         if limits and len(window) >= limits.rule_letters and not failure.known:
             raise Halt(self.offset, f"more than {limits.rule_letters} rule failures: {failure.message}")
         self.state.rule_letters = [*window, self.offset]
@@ -434,9 +361,7 @@ class Partition:
         self._reject(record, rejected, failure)
 
     def _unsigned(self, record: RecordLike, source: str = "") -> None:
-        self._reject(
-            record, Rejected(Reason.UNSIGNED, "$.signature", "not signed with a key in force", source)
-        )
+        self._reject(record, Rejected(Reason.UNSIGNED, "$.signature", "not signed with a key in force", source))
 
     def _reject(self, record: RecordLike, rejected: Rejected, failure: Failure | None = None) -> None:
         value, personal = record.value, rejected.reason is Reason.PERSONAL

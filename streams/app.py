@@ -16,7 +16,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from processors.partition import Failure
+from processors.output import Failure
 from schemas.metrics import BY_NAME
 from schemas.settings import Settings
 from schemas.topics import Topics, topics

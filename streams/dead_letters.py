@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from processors.partition import Failure
+from processors.output import Failure
 from schemas.dead_letters import read_headers
 from schemas.verdicts import Reason
 from streams.log_reader import LogReader

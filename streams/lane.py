@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from aiokafka import ConsumerRecord
 
-from processors.partition import Halt, Partition
+from processors.output import Halt
+from processors.partition import Partition
 from streams.store import Acquired, Answer
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from processors.member import Member
-from processors.partition import Needs, Partition
+from processors.output import Needs
+from processors.partition import Partition
 from schemas import member as member_codec
 from schemas.member import MemberState
 from streams.errors import StateLost

@@ -14,7 +14,8 @@ from time import monotonic
 import structlog
 from aiokafka import ConsumerRecord
 
-from processors.partition import Failure, Halt, Partition, RuleFailed
+from processors.output import Failure, Halt, RuleFailed
+from processors.partition import Partition
 from schemas import partition as partition_codec
 from schemas.member import STATE_VERSION
 from schemas.partition import PartitionState

@@ -22,7 +22,7 @@ from aiokafka.errors import (
 )
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from processors.partition import Output
+from processors.output import Output
 from processors.signature import seal
 from schemas import aggregates
 from schemas.records import SignedDerived, tick

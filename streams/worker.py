@@ -23,7 +23,7 @@ from time import perf_counter
 
 from aiokafka import ConsumerRecord
 
-from processors.partition import Needs, Output
+from processors.output import Needs, Output
 from schemas import member as member_codec
 from schemas.decoding import decode
 from schemas.metrics import STAGES

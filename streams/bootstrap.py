@@ -2,52 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-import msgspec
-from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
-from processors.signature import seal
+from processors import signature
+from schemas.decoding import Controlled, decode
 from schemas.programme import parse
-from schemas.records import PROGRAMME_BYTES_MAX, Control, ProgrammeControl, SignedControl
+from schemas.records import PROGRAMME_BYTES_MAX, ProgrammeControl
 from schemas.settings import Settings
 from schemas.topics import topics
-from streams.errors import BrokerUnavailable, InputInvalid, StateExists, UsageError
+from streams.errors import InputInvalid, StateExists, StateLost, UsageError
+from streams.keys import Key, public_keys
 from streams.log_reader import LogReader
+from streams.programme_log import sealed, spread
 from streams.store import Identity, StateStore
 
-Key = tuple[str, Ed25519PrivateKey]
-
-
-def private_key(folder: Path, name: str) -> Key:
-    """A private key of the keys folder and its id. Raises `UsageError`."""
-    path = folder / name
-    try:
-        key = load_pem_private_key(path.read_bytes(), password=None)
-    except (OSError, ValueError) as error:
-        raise UsageError(
-            f"no private key in {path} ({error})", remedy="set MEMBERFLOW_KEYS__FOLDER"
-        ) from error
-    if not isinstance(key, Ed25519PrivateKey):
-        raise UsageError(f"{path} is not an ed25519 key", remedy="make one with `python -m infra.stack up`")
-    return path.stem, key
-
-
-def public_keys(settings: Settings) -> dict[str, dict[str, str]]:
-    """`worker_keys` and `staff_keys` of the keys folder. Raises `UsageError`."""
-    path = settings.keys.folder / settings.keys.public
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=dict[str, dict[str, str]])
-    except (OSError, msgspec.MsgspecError) as error:
-        raise UsageError(
-            f"no public keys in {path} ({error})", remedy="set MEMBERFLOW_KEYS__FOLDER"
-        ) from error
+SERIES = "programme"
+"""The id of the programme among control records."""
 
 
 def programme_text(path: Path) -> str:
@@ -68,12 +40,52 @@ async def bootstrap(
 ) -> list[int]:
     """Write the first record of every partition, then its first state; returns the partitions begun.
 
-    Repeating it finishes what was interrupted. Refuses a log that holds anything else.
+    Repeating it finishes what was interrupted. Refuses a log that holds anything else, and one whose state was lost:
+    to begin it anew would be to forget it.
     """
     names = topics(settings.log, partitions=settings.partitions)
+    firsts = await first_values(settings, names.actions.name)
+    headers = await store.headers(range(settings.partitions))
+    missing = [partition for partition, header in headers.items() if header is None]
+    empty = [partition for partition, value in firsts.items() if value is None]
+    if not missing and not empty:
+        raise StateExists(f"log {settings.log} has begun already", remedy="nothing was changed")
+    _refuse_state_without_log(settings, empty, missing)
+    await _refuse_lost_state(settings, names.facts.name, set(missing) - set(empty))
+    begun = _value_begun(settings.log, firsts, text)
+    value = begun or sealed(_first_control(settings, text, by, history_from), sign)
+    await spread(settings, names.actions.name, value, dict.fromkeys(empty, history_from))
+    identity = Identity(settings.log, topic_id, settings.partitions)
+    for partition in missing:
+        await store.bootstrap(partition, identity, secrets.token_hex(8))
+    return missing
+
+
+async def first_values(settings: Settings, topic: str) -> dict[int, bytes | None]:
+    """The value of each partition's first record, None for a partition in which nothing was ever written."""
+    found: dict[int, bytes | None] = {}
+    async with LogReader(settings.kafka.bootstrap, topic) as reader:
+        for partition in range(settings.partitions):
+            first, end = await reader.bounds(partition)
+            found[partition] = None if end == 0 else b""
+            if first == 0 and end > 0:
+                async for records in reader.read(partition, 0, 1):
+                    found[partition] = records[0].value
+    return found
+
+
+def first_programme(value: bytes | None, log: str) -> ProgrammeControl | None:
+    """What a log began with, if these bytes are it: signed, and with a key that it brought itself."""
+    item = decode(value)
+    if not (isinstance(item, Controlled) and isinstance(item.body, ProgrammeControl) and item.body.log == log):
+        return None
+    return item.body if signature.holds(item.envelope, item.body.staff_keys) else None
+
+
+def _first_control(settings: Settings, text: str, by: str, history_from: int) -> ProgrammeControl:
     keys = public_keys(settings)
-    first = ProgrammeControl(
-        id="programme",
+    return ProgrammeControl(
+        id=SERIES,
         number=1,
         by=by,
         why="the first programme",
@@ -85,50 +97,35 @@ async def bootstrap(
         id_key=secrets.token_hex(16),
         history_from=history_from,
     )
-    empty = await _empty_partitions(settings, names.actions.name)
-    if empty and len(empty) < settings.partitions:
+
+
+def _value_begun(log: str, firsts: Mapping[int, bytes | None], text: str) -> bytes | None:
+    """The first record that an interrupted bootstrap has left; the same bytes go on. None where nothing stands."""
+    present = {value for value in firsts.values() if value is not None}
+    if not present:
+        return None
+    programmes = [first_programme(value, log) for value in present]
+    if len(present) > 1 or programmes[0] is None:
+        what = f"the topic of log {log} begins with something else than one programme of this log"
+        raise StateExists(what, remedy="begin a new log under a name that was never used (MEMBERFLOW_LOG)")
+    if programmes[0].text != text:
+        what = f"a bootstrap of log {log} with another programme was interrupted"
         raise StateExists(
-            f"partitions {empty} of {names.actions.name} are empty, others are not",
-            remedy="begin a new log under a name that was never used",
+            what, remedy="repeat it with that programme, then change it with `memberflow programme apply`"
         )
-    await append(settings, names.actions.name, empty, first, sign)
-    begun = []
-    offsets = await store.offsets(range(settings.partitions))
-    for partition in range(settings.partitions):
-        if offsets[partition] is None:
-            identity = Identity(settings.log, topic_id, settings.partitions)
-            await store.bootstrap(partition, identity, secrets.token_hex(8))
-            begun.append(partition)
-    if not begun:
-        raise StateExists(f"log {settings.log} has begun already", remedy="nothing was changed")
-    return begun
+    return present.pop()
 
 
-async def append(settings: Settings, topic: str, partitions: Sequence[int], body: Control, sign: Key) -> None:
-    """Append one signed control record to each of the partitions, acknowledged by all replicas."""
-    key_id, private = sign
-    value = seal(SignedControl, key_id, private, msgspec.json.encode(body))
-    producer = AIOKafkaProducer(
-        bootstrap_servers=settings.kafka.bootstrap, acks="all", enable_idempotence=True
-    )
-    try:
-        await asyncio.wait_for(producer.start(), timeout=30)
-        for partition in partitions:
-            sent = producer.send_and_wait(
-                topic, value, partition=partition, timestamp_ms=max(0, body_time(body))
-            )
-            await asyncio.wait_for(sent, timeout=30)
-    except (KafkaError, OSError, TimeoutError) as error:
-        raise BrokerUnavailable(f"control record not appended ({error!r})") from error
-    finally:
-        await producer.stop()
+def _refuse_state_without_log(settings: Settings, empty: Iterable[int], missing: Iterable[int]) -> None:
+    orphans = sorted(set(empty) - set(missing))
+    if orphans:
+        what = f"partitions {', '.join(map(str, orphans))} of log {settings.log} have state and an empty topic"
+        raise StateExists(what, remedy="begin a new log under a name that was never used (MEMBERFLOW_LOG)")
 
 
-def body_time(body: Control) -> int:
-    """The stamp of a control record in a log of history (ms); a live log is stamped by the broker."""
-    return body.history_from if isinstance(body, ProgrammeControl) and body.log else 0
-
-
-async def _empty_partitions(settings: Settings, topic: str) -> list[int]:
-    async with LogReader(settings.kafka.bootstrap, topic) as reader:
-        return [p for p in range(settings.partitions) if (await reader.bounds(p))[1] == 0]
+async def _refuse_lost_state(settings: Settings, facts: str, partitions: Iterable[int]) -> None:
+    """Facts without state say that there was a state: it is rebuilt, never begun anew."""
+    async with LogReader(settings.kafka.bootstrap, facts) as reader:
+        for partition in sorted(partitions):
+            if (await reader.bounds(partition))[1] > 0:
+                raise StateLost(f"partition {partition} of log {settings.log} has facts and no state")

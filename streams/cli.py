@@ -14,7 +14,6 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib import resources
-from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,11 +26,12 @@ from schemas.programme import ProgrammeError
 from schemas.settings import Settings
 from schemas.topics import topics as declared_topics
 from streams import bootstrap as beginning
-from streams import cli_inspect, failpoints
+from streams import cli_inspect, cli_operations, failpoints
 from streams import topics as topic_admin
-from streams.errors import MemberflowError, RefusedToStart, UsageError
+from streams.errors import MemberflowError, UsageError
+from streams.keys import private_key
 from streams.metrics import Metrics
-from streams.wiring import Invocation, broker, run
+from streams.wiring import Invocation, broker, refuse_two_owners, run
 
 
 class OneLineErrors(TyperGroup):
@@ -109,7 +109,7 @@ async def _worker(invocation: Invocation, fail: failpoints.Failpoints) -> None:
     from streams.app import WorkerProcess  # Faust takes half a second to import, other commands go without
 
     settings, log = invocation.settings, structlog.get_logger()
-    sign = beginning.private_key(settings.keys.folder, settings.keys.workers)
+    sign = private_key(settings.keys.folder, settings.keys.workers)
     async with invocation.store() as store:
         redis = await store.check()
         topic_id = await asyncio.to_thread(invocation.topic_id)
@@ -129,16 +129,6 @@ def start_process(settings: Settings) -> None:
     """What a process that stays does first: refuse a mixed installation, log as asked."""
     refuse_two_owners()
     configure_logs(settings.log_level)
-
-
-def refuse_two_owners() -> None:
-    """Packages called `schemas` or `processors` exist elsewhere too: installed over ours they replace files silently."""
-    owners = packages_distributions()
-    for name in ("streams", "processors", "schemas"):
-        found = sorted(set(owners.get(name, ())))
-        if len(found) > 1:
-            what = f"two installed packages own `{name}`: {', '.join(found)}"
-            raise RefusedToStart(what, remedy="uninstall both, then install memberflow in an environment of its own")
 
 
 def stop_on_signals(stop: Any) -> None:
@@ -197,7 +187,7 @@ def bootstrap(
     ] = False,
     history_from: Annotated[
         datetime, typer.Option(formats=["%Y-%m-%d"], help="no action is older than this day (UTC)")
-    ] = datetime(2000, 1, 1),  # noqa: DTZ001, B008 - typer parses days without a zone; UTC is put on below
+    ] = datetime(2000, 1, 1),  # noqa: DTZ001 - typer parses days without a zone; UTC is put on below
 ) -> None:
     """Begin a log: topics, the first programme in every partition, empty state."""
     invocation: Invocation = ctx.obj
@@ -208,7 +198,7 @@ def bootstrap(
 
 async def _bootstrap(invocation: Invocation, text: str, by: str, since: datetime, *, history: bool) -> list[int]:
     settings = invocation.settings
-    sign = beginning.private_key(settings.keys.folder, settings.keys.staff)
+    sign = private_key(settings.keys.folder, settings.keys.staff)
     wanted = declared_topics(settings.log, partitions=settings.partitions, history=history)
     async with invocation.store() as store:
         await store.check()
@@ -236,6 +226,7 @@ def config_show(ctx: typer.Context) -> None:
     print(invocation.settings.model_dump_json(indent=2))
 
 
+cli_operations.register(app)
 cli_inspect.register(app)
 
 

@@ -8,7 +8,20 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 
 from .errors import StateExists, StateLost
-from .store import PARTS, Acquired, Answer, Commit, Dump, Identity, Part, Refusal, Refused, first_image, key
+from .store import (
+    PARTS,
+    Acquired,
+    Answer,
+    Commit,
+    Dump,
+    Header,
+    Identity,
+    Part,
+    Refusal,
+    Refused,
+    first_image,
+    key,
+)
 
 
 def _random_token() -> str:
@@ -149,6 +162,11 @@ class MemoryStore:
         images = {partition: self._partitions.get(partition) for partition in partitions}
         return {partition: image.next_offset if image else None for partition, image in images.items()}
 
+    async def headers(self, partitions: Sequence[int]) -> dict[int, Header | None]:
+        """The head of each partition."""
+        images = {partition: self._partitions.get(partition) for partition in partitions}
+        return {partition: _header(image) if image else None for partition, image in images.items()}
+
     async def halt(self, partition: int, reason: str) -> None:
         """Refuse the partition to every owner."""
         self._halted[partition] = reason
@@ -203,6 +221,10 @@ def copy_of(image: Dump) -> Dump:
     whole = first_image(image.identity, image.incarnation, image)
     whole.owner, whole.commit_id = image.owner, image.commit_id
     return whole
+
+
+def _header(image: Dump) -> Header:
+    return Header(image.identity, image.next_offset, image.state_version, image.partition_state)
 
 
 def _apply(image: Dump, commit: Commit) -> None:

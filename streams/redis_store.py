@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from .errors import StateExists, StateLost, StoreUnsafe
 from .redis_link import ANSWER_TIMEOUT_S, Argument, RedisLink, Reply, Script, encode
-from .store import PARTS, Acquired, Answer, Commit, Dump, Identity, Part, Refused, first_image, key
+from .store import PARTS, Acquired, Answer, Commit, Dump, Header, Identity, Part, Refused, first_image, key
 
 SLICE = 4_000  # fields a command: Redis serves nobody else meanwhile, 4,000 states are about a millisecond
 STAGED_FOR_S = 86_400  # a bootstrap that was killed leaves no garbage for ever
@@ -148,6 +148,12 @@ class RedisStore:
         found = await self._each(partitions, "header", "offset")
         return {partition: int(offset) if offset else None for partition, offset in found}
 
+    async def headers(self, partitions: Sequence[int]) -> dict[int, Header | None]:
+        """The head of each partition; one command a partition, so it is of one commit."""
+        commands = [("HMGET", self._key(number, "header"), *_HEADER) for number in partitions]
+        replies = await self._link.pipeline(commands)
+        return {number: _header(reply) for number, reply in zip(partitions, replies, strict=True)}
+
     async def halt(self, partition: int, reason: str) -> None:
         """Refuse the partition to every owner, in a key of its own that outlives a rebuild."""
         await self._link.call("HSET", self._key(partition, "halted"), "reason", reason)
@@ -233,6 +239,17 @@ def _header_fields(image: Dump) -> list[bytes]:
         "offset": image.next_offset,
     }
     return [encode(part) for field in fields.items() for part in field]
+
+
+_HEADER = ("log", "topic_id", "partitions", "offset", "version", "state")
+
+
+def _header(values: list[bytes | None]) -> Header | None:
+    if None in values:
+        return None
+    log, topic_id, partitions, offset, version, state = (value or b"" for value in values)
+    identity = Identity(log.decode(), topic_id.decode(), int(partitions))
+    return Header(identity, int(offset), int(version), state)
 
 
 def _dump(header: Reply, states: Reply, timers: Reply, buckets: Reply, pages: Reply) -> Dump:

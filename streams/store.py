@@ -99,6 +99,15 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
             raise MalformedCommit(f"a timer outside 0..{HIGHEST_ARMED_MS} ms")
 
 
+class Header(msgspec.Struct, frozen=True):
+    """What stands at the head of a partition: enough to say where it is without reading its members."""
+
+    identity: Identity
+    next_offset: int
+    state_version: int
+    partition_state: bytes
+
+
 class Dump(msgspec.Struct, kw_only=True):
     """One partition between two commits, whole."""
 
@@ -169,6 +178,9 @@ class StateStore(Protocol):
 
     async def offsets(self, partitions: Sequence[int]) -> dict[int, int | None]:
         """Next offset to read per partition, None where there is no header."""
+
+    async def headers(self, partitions: Sequence[int]) -> dict[int, Header | None]:
+        """The head of each partition as one commit left it, None where there is none."""
 
     async def halt(self, partition: int, reason: str) -> None:
         """Refuse the partition to every owner until it is resumed; kept over restarts."""

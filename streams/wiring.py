@@ -12,6 +12,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from functools import cached_property
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,7 +24,7 @@ from rich.console import Console
 from schemas.settings import Settings
 from schemas.topics import Topics, topics
 from streams import topics as topic_admin
-from streams.errors import BrokerUnavailable, UsageError
+from streams.errors import BrokerUnavailable, RefusedToStart, UsageError
 from streams.redis_store import RedisStore
 
 T = TypeVar("T")
@@ -56,7 +57,7 @@ class Invocation:
             raise UsageError(f"there is no folder {self._secrets}", remedy="name it with --secrets-dir")
         file = self._env_file or (STACK_ENV if STACK_ENV.is_file() else None)
         try:
-            return Settings(_env_file=file, _secrets_dir=self._secrets)  # type: ignore[call-arg]
+            return Settings(_env_file=file, _secrets_dir=self._secrets)
         except ValidationError as error:
             raise UsageError(wrong_settings(error), remedy="see `memberflow config show --help`") from error
         except SettingsError as error:
@@ -97,7 +98,7 @@ class Invocation:
             return ""
 
 
-class broker:  # noqa: N801 - used like a function, `with broker(settings) as client`
+class broker:
     """Kafka's admin client for a short errand, whatever goes wrong told as ours."""
 
     def __init__(self, settings: Settings) -> None:
@@ -114,6 +115,16 @@ class broker:  # noqa: N801 - used like a function, `with broker(settings) as cl
         self._admin.__exit__(kind, error, trace)
         if isinstance(error, KafkaError):
             raise BrokerUnavailable(f"Kafka at {self._where}: {error}") from error
+
+
+def refuse_two_owners() -> None:
+    """Others have packages called `schemas` or `processors` too: installed over ours they replace files silently."""
+    owners = packages_distributions()
+    for name in ("streams", "processors", "schemas"):
+        found = sorted(set(owners.get(name, ())))
+        if len(found) > 1:
+            what = f"two installed packages own `{name}`: {', '.join(found)}"
+            raise RefusedToStart(what, remedy="uninstall both, then install memberflow in an environment of its own")
 
 
 def wrong_settings(error: ValidationError) -> str:

@@ -380,6 +380,14 @@ async def test_partitions_do_not_touch_each_other(owned: Acquired, bench: StoreB
     await bench.store.bootstrap(1, identity_of(bench), "life-of-1")
     await bench.store.commit(commit_of(owned))
     assert await bench.store.offsets([0, 1, 2]) == {0: 10, 1: 0, 2: None}
+    heads = await bench.store.headers([0, 1, 2])
+    assert [head and (head.identity, head.next_offset) for head in heads.values()] == [
+        (identity_of(bench), 10),
+        (identity_of(bench), 0),
+        None,
+    ]
+    assert heads[0] is not None
+    assert heads[0].partition_state == (await whole(bench.store)).partition_state
     assert (await bench.store.commit(commit_of(owned, partition=1)))[0] is Answer.LOST
     await bench.store.wipe(0)
     assert await bench.store.offsets([0, 1]) == {0: None, 1: 0}

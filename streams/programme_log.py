@@ -1,0 +1,160 @@
+"""Control records on their way into the log: one record, the same bytes, into every partition, read back until it is.
+
+An acknowledged append is not enough: half of them may be lost with the process or the network, and a partition without
+its programme would decide by another one. So what was appended is read again, and what is missing is repeated.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import msgspec
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+
+from processors.control import AHEAD_MS, series
+from processors.signature import public_text, seal
+from schemas import partition as partition_codec
+from schemas.decoding import Controlled, decode
+from schemas.partition import PartitionState
+from schemas.records import Control, ProgrammeControl, SignedControl
+from schemas.settings import Settings
+from streams.errors import BrokerUnavailable, InputInvalid, UsageError
+from streams.keys import Key
+from streams.log_reader import LogReader
+from streams.store import StateStore
+
+ANSWER_S = 30.0
+ROUNDS = 3
+"""How often what is missing is appended again before a person is told."""
+
+CONTROL = b'{"record":"control"'
+Progress = Callable[[int], None]
+
+
+class Standing(NamedTuple):
+    """Where a partition stands: its own state as last committed, and the next offset to read."""
+
+    next_offset: int
+    state: PartitionState
+
+
+async def standing(settings: Settings, store: StateStore) -> dict[int, Standing]:
+    """Where each partition of the log stands. Raises `UsageError` for a log that has not begun."""
+    found = {}
+    for partition, header in (await store.headers(range(settings.partitions))).items():
+        if header is None:
+            what = f"partition {partition} of log {settings.log} has no state"
+            raise UsageError(what, remedy="begin the log with `memberflow bootstrap`, or see `memberflow doctor`")
+        raw = header.partition_state
+        state = partition_codec.decode(raw) if raw else PartitionState()
+        found[partition] = Standing(header.next_offset, state)
+    return found
+
+
+async def unread(settings: Settings, topic: str, at: Mapping[int, Standing], progress: Progress) -> list[Control]:
+    """The control records that stand in the log and that no worker has committed yet."""
+    found: list[Control] = []
+    async with LogReader(settings.kafka.bootstrap, topic) as reader:
+        for partition, place in at.items():
+            first, end = await reader.bounds(partition)
+            async for records in reader.read(partition, max(first, place.next_offset), end):
+                progress(len(records))
+                for record in records:
+                    if (record.value or b"").startswith(CONTROL):
+                        item = decode(record.value)
+                        found += [item.body] if isinstance(item, Controlled) else []
+    return found
+
+
+def next_number(control: Control, at: Mapping[int, Standing], waiting: Sequence[Control]) -> int:
+    """The number above all that a partition has taken and all that wait in the log."""
+    taken = [place.state.numbers.get(series(control), 0) for place in at.values()]
+    return 1 + max([*taken, *(it.number for it in waiting if series(it) == series(control))], default=0)
+
+
+def sealed(control: Control, sign: Key) -> bytes:
+    """The control record as it stands in the log."""
+    key_id, private = sign
+    return seal(SignedControl, key_id, private, msgspec.json.encode(control))
+
+
+def check_may_sign(at: Mapping[int, Standing], sign: Key) -> None:
+    """Refuse a key that the partitions would refuse. Raises `UsageError`."""
+    key_id, private = sign
+    for partition, place in at.items():
+        known = place.state.staff_keys
+        if known and known.get(key_id) != public_text(private):
+            what = f"the key {key_id} is not in force in partition {partition} (in force: {', '.join(known)})"
+            raise UsageError(what, remedy="choose another with MEMBERFLOW_KEYS__STAFF")
+
+
+def check_two_people(by: str, approved_by: str) -> None:
+    """Refuse what one person decides alone. Raises `UsageError`."""
+    if not by.strip() or not approved_by.strip():
+        raise UsageError("two people are needed", remedy="name them with --by and --approved-by")
+    if by.strip() == approved_by.strip():
+        raise UsageError(f"{by} cannot approve their own change", remedy="name somebody else with --approved-by")
+
+
+async def spread(
+    settings: Settings, topic: str, value: bytes, stamps: Mapping[int, int], progress: Progress = lambda done: None
+) -> dict[int, int]:
+    """Append `value` to the partitions of `stamps`, read all back, repeat what is missing; its timestamps.
+
+    A stamp (ms) counts only where the log keeps the times of the past; elsewhere the broker's clock does.
+    """
+    found: dict[int, int] = {}
+    async with LogReader(settings.kafka.bootstrap, topic) as reader:
+        starts = {partition: (await reader.bounds(partition))[1] for partition in stamps}
+        for _ in range(ROUNDS):
+            missing = {partition: stamp for partition, stamp in stamps.items() if partition not in found}
+            failure = await _append(settings.kafka.bootstrap, topic, value, missing)
+            for partition in missing:
+                stamp = await _stamp_of(reader, partition, starts[partition], value)
+                if stamp is not None:
+                    found[partition] = stamp
+                    progress(1)
+            if len(found) == len(stamps):
+                return found
+    lacking = sorted(stamps.keys() - found.keys())
+    what = f"the record is missing in partitions {', '.join(map(str, lacking))} ({failure or 'not readable yet'})"
+    raise BrokerUnavailable(what, remedy="check Kafka with `memberflow doctor`, then run the same command again")
+
+
+def check_stamps(control: Control, stamps: Mapping[int, int]) -> None:
+    """Refuse a programme that the partitions will refuse because of the broker's clock. Raises `InputInvalid`."""
+    latest = max(stamps.values())
+    if isinstance(control, ProgrammeControl) and control.holds_from < latest + AHEAD_MS:
+        ahead = (control.holds_from - latest) / 1000
+        raise InputInvalid(
+            f"programme {control.number} will be refused: it stands in the log {ahead:.0f} s before it holds",
+            remedy=f"at least {AHEAD_MS // 1000} s are needed by the broker's clock: choose a later --holds-from",
+        )
+
+
+async def _append(bootstrap: str, topic: str, value: bytes, stamps: Mapping[int, int]) -> str:
+    """Append to each partition; why it failed, or "". A failure is settled by reading back, not by the error."""
+    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", enable_idempotence=True)
+    try:
+        await asyncio.wait_for(producer.start(), timeout=ANSWER_S)
+        for partition, stamp in stamps.items():
+            sent = producer.send_and_wait(topic, value, partition=partition, timestamp_ms=max(0, stamp))
+            await asyncio.wait_for(sent, timeout=ANSWER_S)
+    except (KafkaError, OSError, TimeoutError) as error:
+        return repr(error)
+    finally:
+        await producer.stop()
+    return ""
+
+
+async def _stamp_of(reader: LogReader, partition: int, start: int, value: bytes) -> int | None:
+    """When the record was stamped in a partition at or after an offset; None when it is not there."""
+    _, end = await reader.bounds(partition)
+    async for records in reader.read(partition, start, end):
+        for record in records:
+            if record.value == value:
+                return int(record.timestamp)
+    return None

@@ -36,11 +36,11 @@ RETRY_AFTER_MAX_S = 3600.0
 SECRET_BYTES = range(24, 65)
 INTERNAL = (".local", ".localhost", ".internal", ".localdomain", ".lan", ".intranet", ".home.arpa")
 NUMERIC = re.compile(r"[0-9]+|0x[0-9a-f]*", re.IGNORECASE)
-# is_global lets these through, or says of the wrapper what holds for the address inside.
-NEVER = [
-    ipaddress.ip_network(text)
-    for text in ("224.0.0.0/4", "ff00::/8", "::/96", "64:ff9b::/96", "64:ff9b:1::/48", "2001::/32", "2002::/16")
-]
+UNICAST = ipaddress.ip_network(
+    "2000::/3"
+)  # all of IPv6 that is given out; NAT64, site-local and the like lie beside it
+# Multicast, Teredo and 6to4: `is_global` lets these through, or speaks of the wrapper instead of what is inside.
+NEVER = [ipaddress.ip_network(text) for text in ("224.0.0.0/4", "2001::/32", "2002::/16")]
 # What `allow_private` opens, and nothing else: never link-local, where clouds answer with credentials.
 PRIVATE = [
     ipaddress.ip_network(text)
@@ -184,7 +184,7 @@ def refusal(text: str, *, allow_private: bool = False) -> str:
         return "not a URL"
     if url.scheme != "https" and not (allow_private and url.scheme == "http"):
         return "only https is posted to"
-    if url.raw_user is not None or url.raw_password is not None or "@" in (url.raw_authority or ""):
+    if "@" in re.split("[/?#]", text.partition("://")[2])[0]:
         return "a user or password in the URL"
     if not allow_private and port not in PORTS:
         return f"port {port} is not one of {', '.join(map(str, PORTS))}"
@@ -208,10 +208,10 @@ def _host_refusal(host: str, *, allow_private: bool) -> str:
 
 def allowed(address: Address, *, allow_private: bool = False) -> bool:
     """Whether an address may be connected to: public ones; with `allow_private` also loopback and private ranges."""
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-        return False
     if allow_private and any(address in network for network in PRIVATE if network.version == address.version):
         return True
+    if address.version == 6 and address not in UNICAST:
+        return False
     return address.is_global and not any(address in network for network in NEVER if network.version == address.version)
 
 

@@ -21,9 +21,7 @@ ids = st.text(min_size=1, max_size=12)
 instants = st.datetimes(
     min_value=dt.datetime(2000, 1, 2),  # noqa: DTZ001 - hypothesis adds the zone
     max_value=dt.datetime(2099, 12, 30),  # noqa: DTZ001
-    timezones=st.sampled_from(
-        [dt.UTC, dt.timezone(dt.timedelta(hours=8)), dt.timezone(dt.timedelta(hours=-5))]
-    ),
+    timezones=st.sampled_from([dt.UTC, dt.timezone(dt.timedelta(hours=8)), dt.timezone(dt.timedelta(hours=-5))]),
 )
 
 
@@ -120,22 +118,18 @@ def sent(
     """An action within so many days, on time or late by up to the horizon."""
     moments = st.integers(0, days * DAY_MS // step).map(lambda n: n * step)
     delays = st.one_of(st.just(0), st.integers(0, delay_days * DAY_MS // step).map(lambda n: n * step))
-    return st.sampled_from(kinds).flatmap(
-        lambda what: st.builds(Sent, st.just(what), moments, delays, fields_of(what))
-    )
+    return st.sampled_from(kinds).flatmap(lambda what: st.builds(Sent, st.just(what), moments, delays, fields_of(what)))
 
 
 def histories(
-    days: int, max_size: int = 30, kinds: tuple[str, ...] = KINDS, step: int = HOUR_MS
+    days: int, max_size: int = 30, kinds: tuple[str, ...] = KINDS, step: int = HOUR_MS, min_size: int = 0
 ) -> st.SearchStrategy[list[Sent]]:
     """What a member did over so many days, each action at a delay of its own."""
-    return st.lists(sent(days, kinds=kinds, step=step), max_size=max_size)
+    return st.lists(sent(days, kinds=kinds, step=step), min_size=min_size, max_size=max_size)
 
 
 def redelivered(history: list[Sent]) -> st.SearchStrategy[list[Sent]]:
     """The same actions, each late by another delay within the horizon."""
     hours = st.one_of(st.just(0), st.integers(0, 30 * 24))
     delays = st.lists(hours, min_size=len(history), max_size=len(history))
-    return delays.map(
-        lambda found: [one._replace(delay=n * HOUR_MS) for one, n in zip(history, found, strict=True)]
-    )
+    return delays.map(lambda found: [one._replace(delay=n * HOUR_MS) for one, n in zip(history, found, strict=True)])

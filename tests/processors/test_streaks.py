@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 import pytest
 
@@ -19,7 +20,7 @@ def lifted(day: int) -> str:
     return f"check_in 5 x2 corrects day {day}"
 
 
-CASES: list[tuple[str, list[tuple[float, float]], list[str]]] = [
+CASES: list[tuple[str, Sequence[tuple[float, float]], list[str]]] = [
     # name, check-ins as (arrives, happened) in days, entries
     ("six days in a row are six times 5", [(n, n) for n in range(6)], [FIVE] * 6),
     ("the 7th day in a row doubles", [(n, n) for n in range(7)], [FIVE] * 6 + [TEN]),
@@ -73,7 +74,7 @@ CASES: list[tuple[str, list[tuple[float, float]], list[str]]] = [
 
 
 @pytest.mark.parametrize(("name", "days", "expected"), CASES, ids=[case[0] for case in CASES])
-def test_streaks(name: str, days: list[tuple[float, float]], expected: list[str]) -> None:
+def test_streaks(name: str, days: Sequence[tuple[float, float]], expected: list[str]) -> None:
     story = told([(arrives, "check_in", happened) for arrives, happened in days])
     assert lines(story, "check_in") == expected
     check_sums(story)

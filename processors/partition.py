@@ -137,7 +137,8 @@ class Partition:
         clock = max(self.state.clock, record.timestamp)
         heap = self.timers.heap
         if heap and heap[0][0] <= clock:
-            missing.extend(m for m in self.timers.due(clock, self._wake_cap(clock)) if m not in self.members)
+            due = self.timers.due(clock, self._wake_cap(clock) + 1)  # one more: its own member is outside of the cap
+            missing.extend(m for m in due if m not in self.members)
         ordinals: list[int] = []
         if self.state.sweep_until or clock >= self.versions.next_switch:
             step = self._sweep_step(clock)

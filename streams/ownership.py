@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from time import monotonic
+from typing import Any
 
 import structlog
 from aiokafka import ConsumerRecord
@@ -131,8 +132,10 @@ class Ownership:
     def on_chunk(self, partition: int, records: Sequence[ConsumerRecord]) -> None:
         """A chunk came: work on it in a task of its own."""
         lane = self.lanes.get(partition)
-        if lane is not None and partition not in self._tasks:
-            self._start(partition, self._chunk(partition, lane, records))
+        if lane is None:
+            return  # dropped meanwhile: whoever acquires it next seeks
+        assert partition not in self._tasks, "a second chunk of a partition whose first is under way"
+        self._start(partition, self._chunk(partition, lane, records))
 
     def on_out_of_range(self, partition: int, offset: int) -> None:
         """Retention passed us by, or the log ends before our offset: nothing is skipped in silence."""
@@ -248,7 +251,7 @@ class Ownership:
         self.lanes.pop(partition, None)
         self.consumer.shut([partition])
 
-    def _start(self, partition: int, work: Awaitable[None]) -> None:
+    def _start(self, partition: int, work: Coroutine[Any, Any, None]) -> None:
         async def run() -> None:
             try:
                 await work
@@ -264,6 +267,7 @@ class Ownership:
         if old is not None:
             old.cancel()
         task = asyncio.get_running_loop().create_task(run())
+        task.add_done_callback(lambda _: work.close())  # cancelled before it began, it was never awaited
         self._tasks[partition] = task
 
     async def _hint(self, partitions: Sequence[int]) -> None:

@@ -18,6 +18,8 @@ log = structlog.get_logger()
 
 TICK_SECONDS = 1.0
 LOOK_SECONDS = 0.05
+COLLECT_SECONDS = 30.0
+"""The automatic collector is off; a worker that is never idle collects this often all the same."""
 
 
 class Stuck(Exception):
@@ -30,7 +32,7 @@ class Ticker:
     def __init__(self, ownership: Ownership, publisher: Publisher, *, watchdog_s: float) -> None:
         self.ownership, self.publisher, self.watchdog_s = ownership, publisher, watchdog_s
         self._next_tick: dict[int, float] = {}
-        self._sent: dict[int, str] = {}
+        self._next_collection = monotonic() + COLLECT_SECONDS
 
     async def run(self, stopped: Callable[[], bool]) -> None:
         """Until stopped. Raises `Stuck`."""
@@ -69,8 +71,10 @@ class Ticker:
         offsets = {partition: lane.next_offset for partition, lane in ownership.lanes.items()}
         if offsets:
             await ownership.consumer.commit_hint(offsets)
-        if all(ownership.consumer.at_end(partition) for partition in offsets):
+        idle = all(ownership.consumer.at_end(partition) for partition in offsets)
+        if idle or monotonic() >= self._next_collection:
             gc.collect()
+            self._next_collection = monotonic() + COLLECT_SECONDS
         stuck = [p for p in offsets if not ownership.consumer.at_end(p) and self._still(p)]
         if stuck and await self._others_answer():
             raise Stuck(f"partitions {stuck} have lag and have not moved for {self.watchdog_s:.0f} s")

@@ -5,10 +5,8 @@ Every error a person can cause is one line on stderr that says what to do, and e
 
 from __future__ import annotations
 
-import asyncio
+import json
 import logging
-import os
-import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -17,21 +15,18 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
 
-import structlog
 import typer
 from typer._click.exceptions import ClickException, NoArgsIsHelpError
 from typer.core import TyperGroup
 
 from schemas.programme import ProgrammeError
-from schemas.settings import Settings
 from schemas.topics import topics as declared_topics
 from streams import bootstrap as beginning
-from streams import cli_inspect, cli_operations, failpoints
+from streams import cli_analytics, cli_inspect, cli_operations, cli_processes
 from streams import topics as topic_admin
 from streams.errors import MemberflowError, UsageError
 from streams.keys import private_key
-from streams.metrics import Metrics
-from streams.wiring import Invocation, broker, refuse_two_owners, run
+from streams.wiring import Invocation, broker, masked, run
 
 
 class OneLineErrors(TyperGroup):
@@ -91,72 +86,6 @@ def settings(
     """What every command needs."""
     logging.getLogger("kafka").setLevel(logging.CRITICAL)  # what matters of it comes as one of our errors
     ctx.obj = Invocation(time.time, env_file=env_file, secrets=secrets_dir)
-
-
-# -- processes --------------------------------------------------------------------------------------------------
-
-
-@app.command()
-def worker(ctx: typer.Context) -> None:
-    """Run one worker: actions to points, scores and tiers. SIGTERM ends it cleanly."""
-    invocation: Invocation = ctx.obj
-    fail = failpoints.Failpoints(failpoints.parse(os.environ.get("CRASH_AT", "")))
-    start_process(invocation.settings)
-    run(_worker(invocation, fail))
-
-
-async def _worker(invocation: Invocation, fail: failpoints.Failpoints) -> None:
-    from streams.app import WorkerProcess  # Faust takes half a second to import, other commands go without
-
-    settings, log = invocation.settings, structlog.get_logger()
-    sign = private_key(settings.keys.folder, settings.keys.workers)
-    async with invocation.store() as store:
-        redis = await store.check()
-        topic_id = await asyncio.to_thread(invocation.topic_id)
-        metrics = Metrics()
-        process = WorkerProcess(settings, store, topic_id, sign, metrics, invocation.wall, fail)
-        stop_on_signals(process.stop)
-        port = metrics.serve(settings.metrics, "worker")
-        log.info("worker starts", log=settings.log, redis=redis, metrics_port=port, pid=os.getpid())
-        try:
-            await process.run()
-        finally:
-            forget_target(settings, "worker")
-    log.info("worker stopped")
-
-
-def start_process(settings: Settings) -> None:
-    """What a process that stays does first: refuse a mixed installation, log as asked."""
-    refuse_two_owners()
-    configure_logs(settings.log_level)
-
-
-def stop_on_signals(stop: Any) -> None:
-    """Let SIGTERM and SIGINT begin a clean stop."""
-    loop = asyncio.get_running_loop()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(name, stop)
-
-
-def forget_target(settings: Settings, job: str) -> None:
-    """Prometheus need not look for a process that ended in order."""
-    if settings.metrics.targets is not None:
-        (settings.metrics.targets / f"{job}-{os.getpid()}.json").unlink(missing_ok=True)
-
-
-def configure_logs(level: str) -> None:
-    """JSON lines on stderr, or words where a person watches."""
-    number = logging.getLevelNamesMapping()[level.upper()]
-    render: Any = structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer()
-    shared: list[Any] = [structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso")]
-    structlog.configure(
-        processors=[*shared, structlog.processors.format_exc_info, render],
-        wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
-    handler = logging.StreamHandler()
-    handler.setFormatter(structlog.stdlib.ProcessorFormatter(processor=render, foreign_pre_chain=shared))
-    logging.basicConfig(handlers=[handler], level=max(number, logging.WARNING), force=True)
 
 
 # -- the log ----------------------------------------------------------------------------------------------------
@@ -223,11 +152,15 @@ def default_programme() -> str:
 def config_show(ctx: typer.Context) -> None:
     """The settings in force, secrets masked, as JSON; each is MEMBERFLOW_<GROUP>__<NAME> in the environment."""
     invocation: Invocation = ctx.obj
-    print(invocation.settings.model_dump_json(indent=2))
+    shown = invocation.settings.model_dump(mode="json")
+    shown["redis"]["url"] = masked(shown["redis"]["url"])
+    for endpoint in shown["dispatcher"]["endpoints"]:
+        endpoint["url"] = masked(endpoint["url"])
+    print(json.dumps(shown, indent=2))
 
 
-cli_operations.register(app)
-cli_inspect.register(app)
+for commands in (cli_processes, cli_operations, cli_analytics, cli_inspect):
+    commands.register(app)
 
 
 def main() -> None:

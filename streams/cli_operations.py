@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 import msgspec
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -154,7 +155,9 @@ def partition_list(ctx: typer.Context, as_json: AsJson = False) -> None:
     if as_json:
         print(json.dumps(rows, indent=2))
         return
-    table = Table("partition", "next offset", "log end", "behind", "clock (UTC)", "programme", "members", "state")
+    table = Table(
+        "partition", "next offset", "log end", "behind", "clock (UTC)", "programme", "members", "state", box=SIMPLE_HEAD
+    )
     for row in rows:
         clock = datetime.fromtimestamp(row["clock"] / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S") if row["clock"] else "-"
         halted = f"halted: {row['halted']}" if row["halted"] else "ok"
@@ -232,7 +235,7 @@ def dlq_list(
         for letter in letters:
             print(json.dumps(letter.as_json(), ensure_ascii=False))
         return
-    table = Table("letter", "when (UTC)", "from offset", "reason", "where", "source", "detail")
+    table = Table("letter", "when (UTC)", "from offset", "reason", "where", "source", "detail", box=SIMPLE_HEAD)
     for letter in letters:
         when = datetime.fromtimestamp(letter.timestamp / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
         why = letter.rejected
@@ -342,7 +345,7 @@ def doctor(ctx: typer.Context, as_json: AsJson = False) -> None:
         print(json.dumps([it._asdict() for it in found], indent=2))
     else:
         colours = {"ok": "green", "warn": "yellow", "fail": "red"}
-        table = Table("", "what", "found", "what to do")
+        table = Table("", "what", "found", "what to do", box=SIMPLE_HEAD)
         for it in found:
             table.add_row(f"[{colours[it.health]}]{it.health}[/]", it.what, it.found, it.remedy)
         invocation.out.print(table)

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from processors.signature import public_text
 from schemas.verdicts import Verdict
 from streams import topics as topic_admin
-from streams.errors import MemberflowError
+from streams.errors import AnalyticsUnavailable, MemberflowError
 from streams.http_store import HttpStore
 from streams.keys import private_key, public_keys
 from streams.programme_log import Standing, standing
@@ -170,8 +170,13 @@ class Doctor:
 
     async def clickhouse(self) -> list[Finding]:
         """Whether SQL is answered: by the server, or by the sink where the engine is inside it."""
-        found = await asyncio.to_thread(lambda: HttpStore(self.settings.clickhouse).probe())
-        place = f"{self.settings.clickhouse.http_host}:{self.settings.clickhouse.http_port}"
+        settings = self.settings.clickhouse
+        place = f"{settings.http_host}:{settings.http_port}"
+        try:
+            found = await asyncio.to_thread(lambda: HttpStore(settings).probe())
+        except AnalyticsUnavailable as error:
+            remedy = "start `memberflow sink`" if settings.adapter == "chdb" else "start the ClickHouse server"
+            return [Finding("clickhouse", "fail", error.what, f"{remedy}, or set MEMBERFLOW_CLICKHOUSE__*")]
         return [Finding("clickhouse", "ok", f"{found.version} answers SQL at {place}")]
 
     def _sum(self, verdict: Verdict) -> int:

@@ -19,6 +19,12 @@ POINTS = (
     "publish.half",  # dead letters and derived records are out, facts are not
     "chunk.published",  # everything is out, nothing is committed
     "chunk.committed",  # the commit is in, nobody was told
+    "sink.before_insert",
+    "sink.mid_insert",  # facts are in, aggregates are not
+    "sink.before_commit",  # all rows are in, Kafka does not know
+    "dispatcher.planned",  # contacts are in the journal, their fact is not committed
+    "dispatcher.after_intent",  # the journal says that a try begins, nothing was posted
+    "dispatcher.after_post",  # the receiver has answered, the journal does not know
 )
 
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import getpass
 import os
+import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from functools import cached_property
 from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit, urlunsplit
 
 from kafka.errors import KafkaError
 from pydantic import ValidationError
@@ -28,6 +30,9 @@ from streams.errors import BrokerUnavailable, RefusedToStart, UsageError
 from streams.redis_store import RedisStore
 
 T = TypeVar("T")
+WIDE = 200
+"""Where no terminal says how wide it is, a table's lines are better long than broken."""
+
 STACK_ENV = Path(".stack/stack.env")
 """What `python -m infra.stack up` leaves in the folder one stands in; read unless another file is named."""
 
@@ -45,8 +50,8 @@ class Invocation:
     ) -> None:
         self.wall, self.environ = wall, environ
         self._env_file, self._secrets = env_file, secrets
-        self.out = Console(soft_wrap=True)
-        self.err = Console(stderr=True, soft_wrap=True)
+        self.out = Console(width=None if sys.stdout.isatty() else WIDE)
+        self.err = Console(stderr=True)
 
     @cached_property
     def settings(self) -> Settings:
@@ -134,6 +139,15 @@ def wrong_settings(error: ValidationError) -> str:
         name = "MEMBERFLOW_" + "__".join(str(part).upper() for part in it["loc"])
         found.append(f"{name}: {it['msg']}")
     return "; ".join(found)
+
+
+def masked(url: str) -> str:
+    """An address without its password or query."""
+    parts = urlsplit(url)
+    where = parts.netloc.rpartition("@")
+    user = where[0].partition(":")[0]
+    safe = f"{user}:***@{where[2]}" if where[0] else where[2]
+    return urlunsplit((parts.scheme, safe, parts.path, "***" if parts.query else "", ""))
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

@@ -1,0 +1,192 @@
+"""Commands that stay: worker, sink, dispatcher. SIGTERM and SIGINT end each of them cleanly, with exit code 0.
+
+What they are made of is imported when one is started: Faust and the embedded engine take seconds to load.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import Annotated, Any, Protocol
+
+import structlog
+import typer
+
+from streams.errors import UsageError
+from streams.failpoints import Failpoints, parse
+from streams.keys import private_key
+from streams.wiring import Invocation, refuse_two_owners, run
+
+log = structlog.get_logger()
+sink = typer.Typer(help="Facts and aggregates into ClickHouse.")
+
+
+def register(app: typer.Typer) -> None:
+    """Put the commands of this module onto the command line."""
+    app.command()(worker)
+    app.add_typer(sink, name="sink", invoke_without_command=True)
+    app.command()(dispatcher)
+
+
+class Process(Protocol):
+    """What stays until it is asked to stop, or until something it cannot cure."""
+
+    async def run(self) -> None:
+        """Until `stop`. Raises what ended it."""
+
+    def stop(self) -> None:
+        """Begin a clean stop."""
+
+
+# -- worker -----------------------------------------------------------------------------------------------------
+
+
+def worker(ctx: typer.Context) -> None:
+    """Run one worker: actions to points, scores and tiers."""
+    run(_worker(ctx.obj, begin(ctx.obj)))
+
+
+async def _worker(invocation: Invocation, fail: Failpoints) -> None:
+    from streams.app import WorkerProcess
+    from streams.metrics import Metrics
+
+    settings, metrics = invocation.settings, Metrics()
+    sign = private_key(settings.keys.folder, settings.keys.workers)
+    async with invocation.store() as store:
+        redis = await store.check()
+        topic_id = await asyncio.to_thread(invocation.topic_id)
+        log.info("worker", log=settings.log, redis=redis, topic_id=topic_id)
+        process = WorkerProcess(settings, store, topic_id, sign, metrics, invocation.wall, fail)
+        await stay(invocation, "worker", process, metrics)
+
+
+# -- sink -------------------------------------------------------------------------------------------------------
+
+
+@sink.callback(invoke_without_command=True)
+def run_sink(ctx: typer.Context) -> None:
+    """Run the sink: facts and aggregates into ClickHouse, each exactly once in effect."""
+    if ctx.invoked_subcommand is None:
+        run(_sink(ctx.obj, begin(ctx.obj)))
+
+
+async def _sink(invocation: Invocation, fail: Failpoints) -> None:
+    from streams.metrics import Metrics, SinkMetrics
+    from streams.migrations import open_migrated
+    from streams.sink import Sink, Source
+
+    settings, metrics = invocation.settings, Metrics("sink")
+    await asyncio.to_thread(invocation.topic_id)
+    store = await asyncio.to_thread(open_migrated, settings.clickhouse)
+    source = Source(settings.log, settings.kafka.bootstrap)
+    process = Sink(source, store, metrics=SinkMetrics(metrics, invocation.wall), crash=fail)
+    endpoint = None
+    try:
+        if settings.clickhouse.adapter == "chdb":
+            from streams.chdb_server import SqlEndpoint
+
+            own: Any = store
+            endpoint = await SqlEndpoint(own, settings.clickhouse.http_host, settings.clickhouse.http_port).start()
+            log.info("sql", address="{}:{}".format(*endpoint.address))
+        await stay(invocation, "sink", process, metrics)
+    finally:
+        if endpoint is not None:
+            await endpoint.stop()
+        await asyncio.to_thread(store.close)
+
+
+@sink.command("resume")
+def sink_resume(
+    ctx: typer.Context,
+    partitions: Annotated[list[int] | None, typer.Argument(min=0, help="without them: all that are stopped")] = None,
+    accept_gap: Annotated[
+        bool, typer.Option("--accept-gap", help="yes, the missing facts may stay missing; look with `reconcile` first")
+    ] = False,
+) -> None:
+    """Let a sink that stopped at a gap pass it when it starts next. The sink must not be running."""
+    from streams.sink_start import accept_gap as accept
+    from streams.sink_start import gaps
+
+    invocation: Invocation = ctx.obj
+    where = (invocation.settings.kafka.bootstrap, invocation.settings.log)
+    stopped = run(gaps(*where))
+    if not stopped:
+        raise UsageError("no partition is stopped at a gap", remedy="nothing was changed")
+    for gap in stopped:
+        print(f"partition {gap.partition}: facts {gap.last + 1} to {gap.found - 1} are missing")
+    if not accept_gap:
+        raise UsageError("nothing was changed", remedy="look with `memberflow reconcile`, then add --accept-gap")
+    for gap in run(accept(*where, partitions or [gap.partition for gap in stopped])):
+        print(f"partition {gap.partition} goes on with fact {gap.found} when the sink starts")
+
+
+# -- dispatcher -------------------------------------------------------------------------------------------------
+
+
+def dispatcher(ctx: typer.Context) -> None:
+    """Run the dispatcher: facts about tiers to the configured endpoints, as signed webhooks."""
+    run(_dispatcher(ctx.obj, begin(ctx.obj)))
+
+
+async def _dispatcher(invocation: Invocation, fail: Failpoints) -> None:
+    from streams.dispatcher import Dispatcher
+    from streams.metrics import Metrics
+
+    metrics = Metrics("dispatcher")
+    await asyncio.to_thread(invocation.topic_id)
+    process = Dispatcher(invocation.settings, metrics, invocation.wall, fail=fail)
+    await stay(invocation, "dispatcher", process, metrics)
+
+
+# -- all --------------------------------------------------------------------------------------------------------
+
+
+def begin(invocation: Invocation) -> Failpoints:
+    """What a process that stays does first: refuse a mixed installation, log as asked, arm its failpoints."""
+    refuse_two_owners()
+    configure_logs(invocation.settings.log_level)
+    return Failpoints(parse(invocation.environ.get("CRASH_AT", "")))
+
+
+async def stay(invocation: Invocation, job: Any, process: Process, metrics: Any) -> None:
+    """Run until a signal, or until what cannot be cured in here."""
+    settings = invocation.settings
+    stop_on_signals(process.stop)
+    try:
+        port = metrics.serve(settings.metrics, job)
+    except OSError as error:
+        what = f"port {settings.metrics.port} for metrics cannot be used ({error.strerror})"
+        raise UsageError(what, remedy="set MEMBERFLOW_METRICS__PORT, 0 for a free one") from error
+    log.info(f"{job} starts", log=settings.log, metrics_port=port, pid=os.getpid())
+    try:
+        await process.run()
+    finally:
+        if settings.metrics.targets is not None:  # Prometheus need not look for what ended in order
+            (settings.metrics.targets / f"{job}-{os.getpid()}.json").unlink(missing_ok=True)
+    log.info(f"{job} stopped", log=settings.log)
+
+
+def stop_on_signals(stop: Callable[[], None]) -> None:
+    """Let SIGTERM and SIGINT begin a clean stop."""
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, stop)
+
+
+def configure_logs(level: str) -> None:
+    """JSON lines on stderr, or words where a person watches."""
+    number = logging.getLevelNamesMapping()[level.upper()]
+    render: Any = structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer()
+    shared: list[Any] = [structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso")]
+    structlog.configure(
+        processors=[*shared, structlog.processors.format_exc_info, render],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    handler = logging.StreamHandler()
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(processor=render, foreign_pre_chain=shared))
+    logging.basicConfig(handlers=[handler], level=max(number, logging.WARNING), force=True)

@@ -14,9 +14,13 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.reader import ReaderError
 
 RULES = (1,)
 """The versions of what the code computes that this code knows; a programme names one of them."""
+
+DEPTH_MAX = 100
+"""Brackets open at once, or columns a line is indented by, before a text is refused unread."""
 
 Count = Annotated[int, Field(ge=0, le=10**9)]
 Positive = Annotated[int, Field(ge=1, le=10**9)]
@@ -220,21 +224,47 @@ class ProgrammeError(ValueError):
 
 def parse(text: str, name: str = "programme") -> Programme:
     """The programme a text describes. Raises `ProgrammeError` with every error found, not the first alone."""
-    try:
-        tree = YAML(typ="rt", pure=True).load(io.StringIO(text))
-    except MarkedYAMLError as error:
-        mark = error.problem_mark
-        at = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        raise ProgrammeError([(*at, "$", error.problem or "not YAML")], name) from None
+    tree, plain = _load(text, name)
     if not isinstance(tree, dict):
         raise ProgrammeError([(1, 1, "$", "a programme is a mapping; begin with `name:`")], name)
     try:
-        return Programme.model_validate(_plain(tree))
+        return Programme.model_validate(plain)
     except ValidationError as error:
         found = [
             (*_place(tree, e["loc"]), ".".join(map(str, e["loc"])) or "$", _words(e)) for e in error.errors()
         ]
         raise ProgrammeError(sorted(found), name) from None
+
+
+def _load(text: str, name: str) -> tuple[Any, Any]:
+    """The text's tree with its places, and the same as plain values."""
+    if _depth(text) > DEPTH_MAX:
+        raise ProgrammeError([(1, 1, "$", f"nested deeper than {DEPTH_MAX}")], name)
+    try:
+        tree = YAML(typ="rt", pure=True).load(io.StringIO(text))
+        return tree, _plain(tree)
+    except MarkedYAMLError as error:
+        mark = error.problem_mark
+        at = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+        raise ProgrammeError([(*at, "$", error.problem or "not YAML")], name) from None
+    except ReaderError as error:
+        before = text[: error.position]
+        at = (before.count("\n") + 1, len(before) - before.rfind("\n"))
+        raise ProgrammeError([(*at, "$", "this character is not allowed")], name) from None
+    except RecursionError:
+        raise ProgrammeError([(1, 1, "$", "an alias leads back to itself")], name) from None
+    except Exception as error:  # noqa: BLE001 - a scalar ruamel cannot build: dates, huge numbers, odd tags
+        raise ProgrammeError([(1, 1, "$", f"not YAML: {str(error)[:100]}")], name) from None
+
+
+def _depth(text: str) -> int:
+    """A bound on how deep the text nests, so that no answer depends on how much stack the caller left."""
+    level = deepest = 0
+    for line in text.splitlines():
+        level += line.count("[") + line.count("{")
+        deepest = max(deepest, level, len(line) - len(line.lstrip(" -")))
+        level -= line.count("]") + line.count("}")
+    return deepest
 
 
 def _words(error: Any) -> str:

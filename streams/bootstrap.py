@@ -63,14 +63,12 @@ async def bootstrap(
 
 async def first_values(settings: Settings, topic: str) -> dict[int, bytes | None]:
     """The value of each partition's first record, None for a partition in which nothing was ever written."""
-    found: dict[int, bytes | None] = {}
     async with LogReader(settings.kafka.bootstrap, topic) as reader:
-        for partition in range(settings.partitions):
-            first, end = await reader.bounds(partition)
-            found[partition] = None if end == 0 else b""
-            if first == 0 and end > 0:
-                async for records in reader.read(partition, 0, 1):
-                    found[partition] = records[0].value
+        bounds = await reader.all_bounds(range(settings.partitions))
+        found: dict[int, bytes | None] = {p: None if end == 0 else b"" for p, (_, end) in bounds.items()}
+        spans = {p: (0, 1) for p, (first, end) in bounds.items() if first == 0 and end > 0}
+        async for records in reader.read_all(spans):
+            found[records[0].partition] = records[0].value
     return found
 
 
@@ -126,6 +124,6 @@ def _refuse_state_without_log(settings: Settings, empty: Iterable[int], missing:
 async def _refuse_lost_state(settings: Settings, facts: str, partitions: Iterable[int]) -> None:
     """Facts without state say that there was a state: it is rebuilt, never begun anew."""
     async with LogReader(settings.kafka.bootstrap, facts) as reader:
-        for partition in sorted(partitions):
-            if (await reader.bounds(partition))[1] > 0:
+        for partition, (_, end) in (await reader.all_bounds(partitions)).items():
+            if end > 0:
                 raise StateLost(f"partition {partition} of log {settings.log} has facts and no state")

@@ -84,7 +84,8 @@ def settings(
     ] = None,
 ) -> None:
     """What every command needs."""
-    logging.getLogger("kafka").setLevel(logging.CRITICAL)  # what matters of it comes as one of our errors
+    for name in ("kafka", "aiokafka"):  # what matters of it comes as one of our errors
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     ctx.obj = Invocation(time.time, env_file=env_file, secrets=secrets_dir)
 
 

@@ -173,8 +173,9 @@ async def _partitions(invocation: Invocation) -> list[dict[str, Any]]:
         halted = await store.halted(range(settings.partitions))
     rows = []
     async with LogReader(settings.kafka.bootstrap, invocation.topics.actions.name) as reader:
+        bounds = await reader.all_bounds(places)
         for number, place in places.items():
-            _, end = await reader.bounds(number)
+            end = bounds[number][1]
             rows.append(
                 {
                     "partition": number,

@@ -189,4 +189,5 @@ def configure_logs(level: str) -> None:
     )
     handler = logging.StreamHandler()
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(processor=render, foreign_pre_chain=shared))
+    logging.getLogger("aiokafka").setLevel(logging.NOTSET)
     logging.basicConfig(handlers=[handler], level=max(number, logging.WARNING), force=True)

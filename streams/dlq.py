@@ -118,17 +118,16 @@ class DeadLetters:
 
     async def count(self) -> int:
         """How many there are."""
-        return sum([end - first for first, end in [await self._reader.bounds(p) for p in range(self.partitions)]])
+        return sum(end - first for first, end in (await self._reader.all_bounds(range(self.partitions))).values())
 
     async def all(self, reason: Reason | None = None, last: int | None = None) -> AsyncIterator[Letter]:
         """Each partition's letters in order; with `last`, of each partition at most so many of the newest."""
-        for partition in range(self.partitions):
-            first, end = await self._reader.bounds(partition)
-            start = first if last is None else max(first, end - last)
-            async for records in self._reader.read(partition, start, end):
-                for letter in map(letter_of, records):
-                    if reason is None or letter.rejected.reason is reason:
-                        yield letter
+        bounds = await self._reader.all_bounds(range(self.partitions))
+        spans = {p: (first if last is None else max(first, end - last), end) for p, (first, end) in bounds.items()}
+        async for records in self._reader.read_all(spans):
+            for letter in map(letter_of, records):
+                if reason is None or letter.rejected.reason is reason:
+                    yield letter
 
     async def newest(self, limit: int, reason: Reason | None = None) -> list[Letter]:
         """The newest letters, newest first."""

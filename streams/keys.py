@@ -21,7 +21,8 @@ def private_key(folder: Path, name: str) -> Key:
     try:
         key = load_pem_private_key(path.read_bytes(), password=None)
     except (OSError, ValueError) as error:
-        raise UsageError(f"no private key in {path} ({error})", remedy="set MEMBERFLOW_KEYS__FOLDER") from error
+        why = getattr(error, "strerror", None) or error
+        raise UsageError(f"no private key in {path} ({why})", remedy="set MEMBERFLOW_KEYS__FOLDER") from error
     if not isinstance(key, Ed25519PrivateKey):
         raise UsageError(f"{path} is not an ed25519 key", remedy="make one with `python -m infra.stack up`")
     return path.stem, key
@@ -33,7 +34,8 @@ def public_keys(settings: Settings) -> dict[str, dict[str, str]]:
     try:
         found = msgspec.json.decode(path.read_bytes(), type=dict[str, dict[str, str]])
     except (OSError, msgspec.MsgspecError) as error:
-        raise UsageError(f"no public keys in {path} ({error})", remedy="set MEMBERFLOW_KEYS__FOLDER") from error
+        why = getattr(error, "strerror", None) or error
+        raise UsageError(f"no public keys in {path} ({why})", remedy="set MEMBERFLOW_KEYS__FOLDER") from error
     for role in ("worker_keys", "staff_keys"):
         if not found.get(role):
             raise UsageError(f"{path} names no {role}", remedy="set MEMBERFLOW_KEYS__FOLDER")

@@ -6,7 +6,7 @@ For what looks back: replay, audit, rebuild, the dead letters of a new owner, th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping
 from typing import Any, Self
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
@@ -50,6 +50,13 @@ class LogReader:
         end = await self._answer(self._consumer.end_offsets([at]))
         return first[at], end[at]
 
+    async def all_bounds(self, partitions: Iterable[int]) -> dict[int, tuple[int, int]]:
+        """The same for several partitions, in two requests."""
+        places = {partition: TopicPartition(self.topic, partition) for partition in partitions}
+        first = await self._answer(self._consumer.beginning_offsets(places.values()))
+        end = await self._answer(self._consumer.end_offsets(places.values()))
+        return {partition: (first[at], end[at]) for partition, at in places.items()}
+
     async def offset_at(self, partition: int, timestamp: int) -> int | None:
         """The first offset stamped at or after a time (ms); None when there is none."""
         at = TopicPartition(self.topic, partition)
@@ -67,6 +74,22 @@ class LogReader:
             if records:
                 yield records
             start = await self._answer(self._consumer.position(at))
+
+    async def read_all(self, spans: Mapping[int, tuple[int, int]]) -> AsyncIterator[list[ConsumerRecord]]:
+        """The same for several partitions at once: chunks of one partition each, in order within a partition."""
+        ends = {TopicPartition(self.topic, p): end for p, (start, end) in spans.items() if start < end}
+        self._consumer.assign(list(ends))
+        for at in ends:
+            self._consumer.seek(at, spans[at.partition][0])
+        while ends:
+            got = await self._answer(self._consumer.getmany(*ends, timeout_ms=500, max_records=5_000))
+            for at, records in got.items():
+                if below := [record for record in records if record.offset < ends[at]]:
+                    yield below
+            for at in list(ends):
+                if await self._answer(self._consumer.position(at)) >= ends[at]:
+                    del ends[at]
+                    self._consumer.pause(at)
 
     async def _answer(self, call: Awaitable[Any]) -> Any:
         try:

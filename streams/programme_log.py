@@ -58,14 +58,14 @@ async def unread(settings: Settings, topic: str, at: Mapping[int, Standing], pro
     """The control records that stand in the log and that no worker has committed yet."""
     found: list[Control] = []
     async with LogReader(settings.kafka.bootstrap, topic) as reader:
-        for partition, place in at.items():
-            first, end = await reader.bounds(partition)
-            async for records in reader.read(partition, max(first, place.next_offset), end):
-                progress(len(records))
-                for record in records:
-                    if (record.value or b"").startswith(CONTROL):
-                        item = decode(record.value)
-                        found += [item.body] if isinstance(item, Controlled) else []
+        bounds = await reader.all_bounds(at)
+        spans = {p: (max(bounds[p][0], place.next_offset), bounds[p][1]) for p, place in at.items()}
+        async for records in reader.read_all(spans):
+            progress(len(records))
+            for record in records:
+                if (record.value or b"").startswith(CONTROL):
+                    item = decode(record.value)
+                    found += [item.body] if isinstance(item, Controlled) else []
     return found
 
 
@@ -108,15 +108,13 @@ async def spread(
     """
     found: dict[int, int] = {}
     async with LogReader(settings.kafka.bootstrap, topic) as reader:
-        starts = {partition: (await reader.bounds(partition))[1] for partition in stamps}
+        starts = {partition: end for partition, (_, end) in (await reader.all_bounds(stamps)).items()}
         for _ in range(ROUNDS):
             missing = {partition: stamp for partition, stamp in stamps.items() if partition not in found}
             failure = await _append(settings.kafka.bootstrap, topic, value, missing)
-            for partition in missing:
-                stamp = await _stamp_of(reader, partition, starts[partition], value)
-                if stamp is not None:
-                    found[partition] = stamp
-                    progress(1)
+            new = await _stamps_of(reader, {partition: starts[partition] for partition in missing}, value)
+            found |= new
+            progress(len(new))
             if len(found) == len(stamps):
                 return found
     lacking = sorted(stamps.keys() - found.keys())
@@ -150,11 +148,12 @@ async def _append(bootstrap: str, topic: str, value: bytes, stamps: Mapping[int,
     return ""
 
 
-async def _stamp_of(reader: LogReader, partition: int, start: int, value: bytes) -> int | None:
-    """When the record was stamped in a partition at or after an offset; None when it is not there."""
-    _, end = await reader.bounds(partition)
-    async for records in reader.read(partition, start, end):
+async def _stamps_of(reader: LogReader, starts: Mapping[int, int], value: bytes) -> dict[int, int]:
+    """When the record was stamped in each partition, at or after an offset; without those where it is not there."""
+    found: dict[int, int] = {}
+    bounds = await reader.all_bounds(starts)
+    async for records in reader.read_all({p: (start, bounds[p][1]) for p, start in starts.items()}):
         for record in records:
             if record.value == value:
-                return int(record.timestamp)
-    return None
+                found.setdefault(record.partition, int(record.timestamp))
+    return found

@@ -38,6 +38,7 @@ class Lane:
         self.gap_at = -1  # a gap seen once here is fetched again; seen twice it is the log's own
         self.stop_before: tuple[int, str] | None = None  # an offset that must not be passed, and why
         self.last_timestamp = 0  # of the last record committed
+        self.unsure = True  # something was read from the store since it last said that it is ours
         self.tick_sent = self.tick_back = False  # whether a tick of ours is on its way, and came back
 
     def check(self, records: Sequence[ConsumerRecord]) -> Sequence[ConsumerRecord]:
@@ -46,13 +47,13 @@ class Lane:
         Raises `Refetch` where it begins elsewhere or a gap is seen for the first time, `Halt` for another log.
         """
         if self.check_crc:
-            self.check_crc = False
             records = self._same_log(records)
             if not records:
                 return records
         first = records[0].offset
         if first < self.next_offset or (first > self.next_offset and self.gap_at != self.next_offset):
-            self.gap_at = self.next_offset  # seen once: fetched again; seen twice it is the log's own
+            # A gap seen once is fetched again, seen twice running it is the log's own; what is old tells nothing.
+            self.gap_at = self.next_offset if first > self.next_offset else -1
             raise Refetch(self.next_offset)
         if first > self.next_offset:
             self.fold.pass_markers(first - self.next_offset)
@@ -67,7 +68,8 @@ class Lane:
     def _same_log(self, records: Sequence[ConsumerRecord]) -> Sequence[ConsumerRecord]:
         """The record before ours is read once more after an acquire: another one is another log."""
         if records[0].offset != self.next_offset - 1:
-            return records
+            raise Refetch(self.next_offset - 1)
+        self.check_crc = False
         if crc(records[0]) != self.acquired.crc:
             raise Halt(
                 records[0].offset, f"the record at {records[0].offset} is not the one that was committed"

@@ -11,8 +11,8 @@ from streams.errors import StateLost
 from streams.store import StateStore
 
 
-async def load(store: StateStore, fold: Partition, needs: Needs) -> None:
-    """Bring what a partition needs into its cache. A member without state begins anew.
+async def load(store: StateStore, fold: Partition, needs: Needs) -> bool:
+    """Bring what a partition needs into its cache; True if anything was read. A member without state begins anew.
 
     Raises `StateLost` for a page or a directory entry that should be there.
     """
@@ -24,7 +24,7 @@ async def load(store: StateStore, fold: Partition, needs: Needs) -> None:
             wanted[name.decode()] = None
     missing = [member_id for member_id in wanted if member_id not in fold.members]
     if not missing:
-        return
+        return bool(needs.ordinals)
     found = await store.load(fold.number, missing)
     members = [
         Member(id=member_id, state=member_codec.decode(state) if state else MemberState(), pages=b"")
@@ -36,6 +36,7 @@ async def load(store: StateStore, fold: Partition, needs: Needs) -> None:
     for member in paged:
         member.pages = b"".join(next(pages) for _ in range(member.state.page_count))
     fold.members.update((member.id, member) for member in members)
+    return True
 
 
 def page_fields(member: Member) -> list[str]:

@@ -130,23 +130,28 @@ class MemoryStore:
         """Everything or nothing, in the order of `commit.lua`."""
         commit.check()
         self.fail("before_commit")
-        answer = self._answer(commit)
+        image = self._partitions.get(commit.partition)
+        answer = self._answer(commit.partition, commit.incarnation, commit.owner, commit.from_offset)
+        if answer[0] in (Answer.OK, Answer.STALE) and image and image.commit_id == commit.commit_id:
+            answer = (Answer.OK_DUPLICATE, "")
         if answer[0] is Answer.OK:
             _apply(self._partitions[commit.partition], commit)
         self.fail("after_commit")
         return answer
 
-    def _answer(self, commit: Commit) -> tuple[Answer, str]:
-        if wrong := self._wrong_type(commit.partition):
+    async def ask(self, partition: int, incarnation: str, owner: str, offset: int) -> tuple[Answer, str]:
+        """What a commit would be answered now."""
+        return self._answer(partition, incarnation, owner, offset)
+
+    def _answer(self, partition: int, incarnation: str, owner: str, offset: int) -> tuple[Answer, str]:
+        if wrong := self._wrong_type(partition):
             return Answer.LOST, wrong
-        image = self._partitions.get(commit.partition)
-        if image is None or image.incarnation != commit.incarnation:
+        image = self._partitions.get(partition)
+        if image is None or image.incarnation != incarnation:
             return Answer.LOST, "" if image is None else image.incarnation
-        if image.owner != commit.owner:
+        if image.owner != owner:
             return Answer.FENCED, image.owner
-        if image.commit_id == commit.commit_id:
-            return Answer.OK_DUPLICATE, ""
-        if image.next_offset != commit.from_offset:
+        if image.next_offset != offset:
             return Answer.STALE, str(image.next_offset)
         return Answer.OK, ""
 

@@ -223,6 +223,7 @@ class Ownership:
         start = acquired.next_offset
         if start > 0 and await self.consumer.first_offset(partition) < start:
             start -= 1
+        lane.check_crc = start < acquired.next_offset
         self.halted.pop(partition, None)
         self.lanes[partition] = lane
         self.moved_at[partition] = monotonic()

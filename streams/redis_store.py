@@ -127,6 +127,17 @@ class RedisStore:
         answer, detail = await self._link.run(_COMMIT, self._keys(commit.partition), _arguments(commit))
         return Answer(answer.decode()), detail.decode()
 
+    async def ask(self, partition: int, incarnation: str, owner: str, offset: int) -> tuple[Answer, str]:
+        """What a commit would be answered now."""
+        name = self._key(partition, "header")
+        found = await self._link.call("HMGET", name, "incarnation", "owner", "offset")
+        theirs = [(value or b"").decode() for value in found]
+        kinds = (Answer.LOST, Answer.FENCED, Answer.STALE)
+        for kind, there, ours in zip(kinds, theirs, (incarnation, owner, str(offset)), strict=True):
+            if there != ours:
+                return kind, there
+        return Answer.OK, ""
+
     async def dump(self, partition: int) -> Dump | None:
         """All five keys in one MULTI/EXEC, so always between two commits."""
         header, states, timers, buckets, pages = self._keys(partition)

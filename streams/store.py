@@ -173,6 +173,12 @@ class StateStore(Protocol):
     async def commit(self, commit: Commit) -> tuple[Answer, str]:
         """Everything or nothing; the text says what the store holds instead."""
 
+    async def ask(self, partition: int, incarnation: str, owner: str, offset: int) -> tuple[Answer, str]:
+        """What a commit from this offset would be answered now; nothing is written.
+
+        OK says that all that this owner has read so far is of its own time: neither another owner's nor a lost one's.
+        """
+
     async def dump(self, partition: int) -> Dump | None:
         """The partition between two commits; None where there is no header."""
 

@@ -74,7 +74,7 @@ class Worker:
 
     async def _load(self, lane: Lane, needs: Needs) -> None:
         with self.timed("load"):
-            await load(self.store, lane.fold, needs)
+            lane.unsure |= await load(self.store, lane.fold, needs)
 
     async def _finish(self, lane: Lane, last: ConsumerRecord) -> None:
         """Steps 6 and 7 for everything decided so far."""
@@ -83,6 +83,7 @@ class Worker:
         try:
             if out.publishes():
                 with self.timed("publish"):
+                    await self._sure(lane)
                     await self.publisher.publish(lane.fold.number, out, lane.fold.state.clock)
             self.fail("chunk.published")
             with self.timed("commit"):
@@ -91,6 +92,17 @@ class Worker:
             self.metrics["memberflow_chunks_in_flight"].dec()
         self.fail("chunk.committed")
         self.observe(lane, out, last)
+
+    async def _sure(self, lane: Lane) -> None:
+        """What was read may be another owner's, or of a store that went back: nothing decided on that gets out."""
+        if lane.unsure:
+            acquired = lane.acquired
+            got = await self.store.ask(
+                lane.fold.number, acquired.incarnation, acquired.owner, lane.next_offset
+            )
+            if got[0] is not Answer.OK:
+                raise NotOurs(*got)
+            lane.unsure = False
 
     async def _commit(self, lane: Lane, out: Output, last: ConsumerRecord) -> None:
         """One script: everything the chunk changed, and the offset after its last record."""

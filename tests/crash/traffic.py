@@ -1,0 +1,222 @@
+"""What arrives in the log of a crashed run: every kind of record, well-meant or not, from one seed."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from processors.partitioner import partition_of
+from processors.signature import public_text, seal
+from schemas.records import (
+    Cause,
+    Control,
+    Forward,
+    GoLive,
+    ProgrammeControl,
+    SignedControl,
+    SignedDerived,
+    SignedStaff,
+    tick,
+)
+from schemas.topics import Topics
+from tests.doubles import MemoryLog
+
+SECOND = 1_000
+DAY = 86_400 * SECOND
+STAFF = Ed25519PrivateKey.from_private_bytes(b"s" * 32)
+WORKERS = Ed25519PrivateKey.from_private_bytes(b"w" * 32)
+STRANGER = Ed25519PrivateKey.from_private_bytes(b"x" * 32)
+LIMITS = """
+limits: {wakes_per_record: 3, sweep_per_record: 2, block_offsets: 1000, rule_letters: 2, rule_window_offsets: 100}
+"""
+PROGRAMME = Path("schemas/programmes/default.yaml").read_text() + LIMITS
+POISON = (
+    b"{",
+    b"",
+    b"\xff\xfe",
+    b'{"action":"purchase","amount":NaN}',
+    b"[" * 900,
+    b'{"action":"login","event_id":"x","source":"app","member_id":"m-1","occurred_at":"2026-03-02T00:00:00Z","name":"A"}',
+    b'{"action":"jump","event_id":"x","source":"app","member_id":"m-1","occurred_at":"2026-03-02T00:00:00Z"}',
+    b'{"record":"tick","owner":"a","more":1}',
+    b'{"record":"control","key_id":"staff","signature":"AA==","body":{"control":"go_live"}}',
+)
+KINDS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("check_in", {}),
+    ("message", {"kind": "chat", "length": 5}),
+    ("share", {"target": "content"}),
+    ("purchase", {"amount": 9_950, "currency": "CNY"}),
+    ("purchase", {"amount": 100, "currency": "XYZ"}),
+    ("login", {}),
+    ("like", {"item_id": "i-1"}),
+    ("join", {"region": "east"}),
+    ("profile", {"home_region": "west"}),
+    ("content", {"content_id": "c-1", "status": "seen"}),
+    ("leave", {}),
+)
+
+
+class Traffic:
+    """Appends records to the actions of a log, and moves its clock."""
+
+    def __init__(self, rnd: Random, log: MemoryLog, topics: Topics) -> None:
+        self.rnd, self.log, self.topics = rnd, log, topics
+        self.members = [f"m-{number}" for number in range(rnd.choice((3, 12, 40)))]
+        self.sent: list[tuple[str, dict[str, Any]]] = []
+        self.programmes = 1
+        self.strays = 0
+        for partition in range(topics.actions.partitions):
+            self._append(partition, control(first_programme(topics.log)))
+
+    def burst(self, count: int) -> None:
+        """So many steps."""
+        for _ in range(count):
+            self.step()
+
+    def step(self) -> None:
+        """The clock moves, and something arrives."""
+        rnd = self.rnd
+        self.log.now += rnd.choices(
+            (0, rnd.randrange(1_500), rnd.randrange(3_600 * SECOND), rnd.randrange(9 * DAY)), (30, 60, 8, 2)
+        )[0]
+        kinds = (self._act, self._repeat, self._conflict, self._poison, self._tick, self._mark, self._signed)
+        rnd.choices(kinds, (70, 8, 3, 6, 6, 2, 3))[0]()
+
+    def change_programme(self) -> None:
+        """Another version for all partitions, or for some of them now and for the others soon."""
+        self.programmes += 1
+        text = PROGRAMME.replace("points: 5", f"points: {5 + self.programmes}").replace(
+            "after_days: 7}", f"after_days: {3 + self.programmes % 4}}}"
+        )
+        body = ProgrammeControl(
+            id="programme",
+            number=self.programmes,
+            by="ann",
+            approved_by="bob",
+            text=text,
+            holds_from=self.log.now + 60_000 + self.rnd.randrange(3 * DAY),
+        )
+        for partition in range(self.topics.actions.partitions):
+            self._append(partition, control(body))
+
+    def boom(self, *, member: str | None = None) -> None:
+        """An action that a faulty rule chokes on."""
+        self._act(event_id=f"boom-{len(self.sent)}", member=member)
+
+    def to_the_block_end(self) -> None:
+        """Aborted records up to the end of a block of offsets."""
+        for partition in range(self.topics.actions.partitions):
+            left = 1_000 - self.log.end(self.topics.actions.name, partition) % 1_000
+            self.log.mark(self.topics.actions.name, partition, max(1, left - self.rnd.randrange(4)))
+
+    def _act(self, *, event_id: str = "", member: str | None = None) -> None:
+        rnd = self.rnd
+        member = member or rnd.choice(self.members)
+        name, fields = rnd.choice(KINDS[:-1] if rnd.random() < 0.97 else KINDS[-1:])
+        ago = rnd.choices((0, rnd.randrange(2 * DAY), rnd.randrange(33 * DAY), -3_600 * SECOND), (75, 15, 8, 2))[0]
+        number = len(self.sent)
+        action = {
+            "action": name,
+            "event_id": event_id or f"e-{number}",
+            "source": rnd.choice(("app", "shop")),
+            "member_id": member,
+            "occurred_at": instant(self.log.now - ago),
+            "region": rnd.choice(("", "east", "west")),
+            "group_id": rnd.choice(("", "g-1")),
+            **fields,
+        }
+        if name == "purchase":
+            action["order_id"] = f"o-{rnd.randrange(number // 2 + 1)}"
+        self._send(member, action)
+
+    def _send(self, member: str, action: dict[str, Any]) -> None:
+        self.sent.append((member, action))
+        partition = partition_of(member, self.topics.actions.partitions)
+        if self.rnd.random() < 0.06:
+            partition = self.rnd.randrange(self.topics.actions.partitions)
+        self._append(partition, msgspec.json.encode(action), key=member.encode())
+
+    def _repeat(self) -> None:
+        if self.sent:
+            self._send(*self.rnd.choice(self.sent))
+
+    def _conflict(self) -> None:
+        if self.sent:
+            member, action = self.rnd.choice(self.sent)
+            self._send(member, {**action, "region": "other"})
+
+    def _poison(self) -> None:
+        self._append(self._any(), self.rnd.choice(POISON), key=b"poison")
+
+    def _tick(self) -> None:
+        self._append(self._any(), tick("somebody"))
+
+    def _mark(self) -> None:
+        self.log.mark(self.topics.actions.name, self._any(), self.rnd.choice((1, 1, 2, 9)))
+
+    def _signed(self) -> None:
+        """Control, staff and derived records, by those who may and by those who may not."""
+        member = self.rnd.choice(self.members)
+        body = msgspec.json.encode(
+            {
+                "action": "adjust",
+                "kind": "points",
+                "points": 5,
+                "reason": "sorry",
+                "operator": "ann",
+                "approved_by": "bob",
+                "event_id": f"a-{len(self.sent)}",
+                "source": "desk",
+                "member_id": member,
+                "occurred_at": instant(self.log.now),
+            }
+        )
+        cause = Cause(self.topics.log, 0, 10**9, 0)
+        forged = msgspec.json.encode(Forward(cause=cause, member_id=member, value=b"{}"))
+        value = self.rnd.choice(
+            (
+                seal(SignedStaff, "staff", STAFF, body),
+                seal(SignedStaff, "staff", STRANGER, body),
+                seal(SignedDerived, "workers", STRANGER, forged),
+                control(GoLive(id="live", number=1, by="ann", approved_by="bob")),
+                control(GoLive(id="live", number=2, by="ann", approved_by="ann")),
+                control(GoLive(id="live", number=9, by="eve", approved_by="bob"), key=STRANGER),
+            )
+        )
+        self._append(partition_of(member, self.topics.actions.partitions), value)
+
+    def _any(self) -> int:
+        return self.rnd.randrange(self.topics.actions.partitions)
+
+    def _append(self, partition: int, value: bytes, key: bytes | None = None) -> None:
+        self.log.append(self.topics.actions.name, partition, value, key=key)
+
+
+def first_programme(log: str, text: str = PROGRAMME) -> ProgrammeControl:
+    """What bootstrap writes into each partition."""
+    return ProgrammeControl(
+        id="programme",
+        number=1,
+        by="ann",
+        text=text,
+        holds_from=0,
+        log=log,
+        staff_keys={"staff": public_text(STAFF)},
+        worker_keys={"workers": public_text(WORKERS)},
+        id_key="00" * 16,
+    )
+
+
+def control(body: Control, *, key: Ed25519PrivateKey = STAFF) -> bytes:
+    """A control record in its envelope."""
+    return seal(SignedControl, "staff", key, msgspec.json.encode(body))
+
+
+def instant(ms: int) -> str:
+    """A moment as senders write it."""
+    return dt.datetime.fromtimestamp(ms / 1000, tz=dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -38,29 +38,22 @@ def entry(
 
     It tells the activity score after the action, so the action's weight is added before.
     """
-    score = activity.score(state)
-    return Ledger(
-        member_id=action.member_id,
-        effective_at=moment.at,
-        decided_at=moment.clock,
-        programme=rules.number,
-        rules=rules.rules,
-        source=action.source,
-        event_id=action.event_id,
-        action=rule,
-        region=action.region,
-        group_id=action.group_id,
-        rule=rule,
-        entry="earned",
-        points=points,
-        active=points,
-        month=month,
-        base=points,
-        because=because,
-        reason=reason,
-        score=score,
-        activity_index=rules.activity.index(score),
-    )
+    fact = rules.new_entry()
+    fact.member_id = action.member_id
+    fact.effective_at = moment.at
+    fact.decided_at = moment.clock
+    fact.source = action.source
+    fact.event_id = action.event_id
+    fact.region = action.region
+    fact.group_id = action.group_id
+    fact.action = fact.rule = rule
+    fact.points = fact.active = fact.base = points
+    fact.month = month
+    fact.because = because
+    fact.reason = reason
+    fact.score = score = activity.score(state)
+    fact.activity_index = rules.activity.index(score)
+    return fact
 
 
 def lots(state: MemberState) -> dict[int, int]:

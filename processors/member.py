@@ -66,9 +66,7 @@ class Decision(Struct, gc=False):
     changed: bool = True
 
 
-def decide(
-    rules: Rules, in_force: Rules, id_key: bytes, member: Member, action: Action, moment: Moment
-) -> Decision:
+def decide(rules: Rules, in_force: Rules, id_key: bytes, member: Member, action: Action, moment: Moment) -> Decision:
     """Judge an action by `rules`, the version of its moment; what is due by `in_force`, that of the clock.
 
     Never raises for an action that decodes.
@@ -143,21 +141,18 @@ def _apply(
 
 def _score(rules: Rules, state: MemberState, action: Action, moment: Moment) -> Score:
     """The score after an action that weighs and earns nothing."""
-    score = activity.score(state)
-    return Score(
-        member_id=action.member_id,
-        effective_at=moment.at,
-        decided_at=moment.clock,
-        programme=rules.number,
-        rules=rules.rules,
-        source=action.source,
-        event_id=action.event_id,
-        action=NAMES[type(action)],
-        region=action.region,
-        group_id=action.group_id,
-        score=score,
-        activity_index=rules.activity.index(score),
-    )
+    fact = rules.new_score()
+    fact.member_id = action.member_id
+    fact.effective_at = moment.at
+    fact.decided_at = moment.clock
+    fact.source = action.source
+    fact.event_id = action.event_id
+    fact.action = NAMES[type(action)]
+    fact.region = action.region
+    fact.group_id = action.group_id
+    fact.score = score = activity.score(state)
+    fact.activity_index = rules.activity.index(score)
+    return fact
 
 
 def _order(

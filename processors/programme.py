@@ -6,10 +6,12 @@ Rules never touch the programme's text or its models; what can be computed from 
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 
 from processors.activity import Weights
 from processors.calendar import DAY_MS, MINUTE_MS, Calendar
 from processors.ladders import Ladders
+from schemas.facts import Ledger, Score
 from schemas.programme import Programme, ProgrammeError, parse
 
 UNITS = {"CNY": "yuan"}  # what people call a unit of the currency; others go by their code
@@ -32,6 +34,15 @@ class Rules:
         self.custom_own = {name: custom.own for name, custom in programme.custom.items()}
         self.orders_ms = programme.limits.orders_days * DAY_MS
         self.orders_kept = programme.limits.orders_kept
+        # A copy of a fact that says what all say costs a third of naming every field of a new one.
+        entry = Ledger(
+            member_id="", effective_at=0, decided_at=0, programme=number, rules=self.rules, rule="", entry="earned"
+        )
+        score = Score(
+            member_id="", effective_at=0, decided_at=0, programme=number, rules=self.rules, score=0, activity_index=0
+        )
+        self.new_entry: Callable[[], Ledger] = entry.__copy__  # type: ignore[attr-defined]
+        self.new_score: Callable[[], Score] = score.__copy__  # type: ignore[attr-defined]
         self._compile_daily()
         self._compile_purchase()
         self._compile_comeback()

@@ -26,14 +26,20 @@ from schemas.decoding import Decoded, decode
 from schemas.member import STATE_VERSION
 from schemas.partition import PartitionState
 from schemas.records import Record
+from schemas.settings import Settings
+from schemas.topics import topics
+from streams.dead_letters import rule_failures
 from streams.errors import PartitionHalted, StateLost
 from streams.lane import crc
 from streams.loading import load
+from streams.log_reader import LogReader
 from streams.memory_store import MemoryStore
 from streams.store import Acquired, Commit, Dump, Identity
 
 CHUNK = 5_000
 """The worker's longest chunk unless its settings say otherwise."""
+
+LOG_GONE = "begin with a snapshot that is recent enough: `memberflow rebuild --from FOLDER`"
 
 
 class Manner(Struct, frozen=True):
@@ -216,6 +222,38 @@ def write_log(path: Path, records: Sequence[Record]) -> None:
 def read_log(path: Path) -> list[Record]:
     """The records of such a file."""
     return msgspec.msgpack.decode(gzip.decompress(path.read_bytes()), type=list[Record])
+
+
+async def from_log(
+    settings: Settings,
+    identity: Identity,
+    partition: int,
+    until: int,
+    *,
+    image: Dump | None = None,
+    hear: Callable[[Output], None] = lambda out: None,
+    progress: Callable[[int], None] = lambda count: None,
+) -> Replay:
+    """Fold a partition of the log as far as `until`, from its start or from an image.
+
+    Offsets that a rule choked on are those of the dead letters; another one raises `StateLost`, and so does a log
+    that no longer holds what comes next.
+    """
+    names, bootstrap = topics(settings.log, partitions=settings.partitions), settings.kafka.bootstrap
+    skip = await rule_failures(bootstrap, names.dead_letters.name, partition)
+    replay = Replay(identity, names.actions.name, partition, skip=skip, hear=hear)
+    await replay.begin(image)
+    async with LogReader(bootstrap, names.actions.name) as reader:
+        first, end = await reader.bounds(partition)
+        if first > replay.next_offset or until > end:
+            held = f"partition {partition} of the log holds offsets {first} to {end}"
+            raise StateLost(f"{held}, wanted are {replay.next_offset} to {until}", remedy=LOG_GONE)
+        async for records in reader.read(partition, replay.next_offset, until):
+            await replay.feed(records)
+            progress(len(records))
+    if replay.failures:
+        raise StateLost(f"partition {partition}: rules raise at {sorted(replay.failures)}, and no dead letter says so")
+    return replay
 
 
 async def digests_of(

@@ -1,0 +1,128 @@
+"""The `memberflow` command as tests run it: real processes on the session's stack, each log with a name of its own."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from infra.stack import Stack
+from schemas.topics import Topics, topics
+from tests.polling import eventually
+
+PARTITIONS = 3
+NUMBERS = itertools.count(1)
+COMMAND = Path(sys.executable).with_name("memberflow")
+
+
+class Worker:
+    """A running worker. Ended by `Log.worker`, or by a test through `process`."""
+
+    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
+        self.process, self.log = process, log
+
+    def said(self, event: str) -> list[dict[str, Any]]:
+        """Its log lines with this event."""
+        lines = [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+        return [line for line in lines if line["event"] == event]
+
+
+class Log:
+    """A log of its own, and the commands on it."""
+
+    def __init__(self, stack: Stack, folder: Path, **more: str) -> None:
+        self.name = f"e2e-{os.getpid()}-{next(NUMBERS)}"
+        self.folder = folder
+        own = {"MEMBERFLOW_LOG": self.name, "MEMBERFLOW_PARTITIONS": str(PARTITIONS)}
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("MEMBERFLOW_")}
+        self.env = kept | stack.env | own | {"MEMBERFLOW_METRICS__TARGETS": str(folder / "targets")} | more
+
+    @property
+    def topics(self) -> Topics:
+        """Its topics."""
+        return topics(self.name, partitions=PARTITIONS)
+
+    def run(self, *arguments: str, stdin: bytes | None = None, **env: str) -> subprocess.CompletedProcess[bytes]:
+        """A command, until it ends."""
+        return subprocess.run(
+            [str(COMMAND), *arguments],
+            input=stdin,
+            env=self.env | env,
+            cwd=self.folder,
+            capture_output=True,
+            check=False,
+            timeout=120,
+        )
+
+    def ok(self, *arguments: str, stdin: bytes | None = None) -> str:
+        """A command that must succeed; what it printed."""
+        done = self.run(*arguments, stdin=stdin)
+        assert done.returncode == 0, done.stderr.decode()
+        return done.stdout.decode()
+
+    def refused(self, *arguments: str, stdin: bytes | None = None, code: int = 2, **env: str) -> str:
+        """A command that must fail, its last line beginning with our name; that line."""
+        done = self.run(*arguments, stdin=stdin, **env)
+        told = done.stderr.decode().splitlines()
+        assert done.returncode == code, (done.returncode, told)
+        assert told, "an error without a word"
+        assert re.match("memberflow: .", told[-1]), told
+        assert not [line for line in told if "Traceback" in line], told
+        return told[-1]
+
+    @contextmanager
+    def worker(self, *, owns: int = PARTITIONS, exit_code: int = 0, **env: str) -> Iterator[Worker]:
+        """A worker that owns so many partitions when the block begins, and is asked to end after it."""
+        path = self.folder / f"worker-{next(NUMBERS)}.log"
+        with path.open("wb") as file:
+            process = subprocess.Popen([str(COMMAND), "worker"], env=self.env | env, cwd=self.folder, stderr=file)
+        worker = Worker(process, path)
+        try:
+            assert eventually(
+                lambda: process.poll() is not None or len(worker.said("partition acquired")) >= owns,
+                within_s=60,
+            ), path.read_text()
+            yield worker
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+            assert process.wait(60) == exit_code, path.read_text()
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+
+    def partitions(self) -> list[dict[str, Any]]:
+        """`partition list`."""
+        listed: list[dict[str, Any]] = json.loads(self.ok("partition", "list", "--json"))
+        return listed
+
+    def letters(self, *arguments: str) -> list[dict[str, Any]]:
+        """`dlq list`."""
+        return [json.loads(line) for line in self.ok("dlq", "list", "--json", *arguments).splitlines()]
+
+    def verdicts(self) -> dict[str, int]:
+        """How many records of the log ended as what."""
+        found: dict[str, int] = {}
+        for row in self.partitions():
+            for verdict, count in row["verdicts"].items():
+                found[verdict] = found.get(verdict, 0) + count
+        return found
+
+    def send(self, actions: Sequence[dict[str, Any]]) -> None:
+        """Actions through `memberflow send`."""
+        lines = "".join(json.dumps(action) + "\n" for action in actions)
+        assert self.ok("send", "-", stdin=lines.encode()) == f"sent {len(actions)}\n"
+
+
+def check_in(number: int, member: str, at: str, **more: Any) -> dict[str, Any]:
+    """A check-in as an app sends it."""
+    told = {"action": "check_in", "event_id": f"e-{number}", "source": "app", "member_id": member, "occurred_at": at}
+    return told | more

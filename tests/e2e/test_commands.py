@@ -1,0 +1,267 @@
+"""The commands of a running log, on real parts: bootstrap, worker, send, dead letters, partitions, doctor."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from kafka import KafkaProducer
+
+from infra.stack import Stack
+from streams.bootstrap import first_values
+from streams.keys import private_key
+from streams.programme_log import spread
+from streams.redis_store import RedisStore
+from streams.wiring import Invocation
+from tests.e2e.memberflow import PARTITIONS, Log, check_in
+from tests.polling import eventually
+
+pytestmark = pytest.mark.real
+
+
+@pytest.fixture
+def log(stack: Stack, tmp_path: Path) -> Log:
+    return Log(stack, tmp_path)
+
+
+@pytest.fixture
+def begun(log: Log) -> Log:
+    log.ok("bootstrap")
+    return log
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat()
+
+
+def settings_of(log: Log, monkeypatch: pytest.MonkeyPatch) -> Invocation:
+    """The same settings in this process."""
+    for name, value in log.env.items():
+        if name.startswith("MEMBERFLOW_"):
+            monkeypatch.setenv(name, value)
+    monkeypatch.chdir(log.folder)
+    return Invocation(lambda: 0.0)
+
+
+# -- bootstrap
+
+
+def test_a_log_begins_once(log: Log) -> None:
+    assert log.ok("bootstrap").splitlines()[-1] == f"log {log.name} has begun in partitions 0, 1, 2"
+    before = log.partitions()
+    assert log.refused("bootstrap").endswith("has begun already; nothing was changed")
+    assert log.partitions() == before
+    assert [row["next_offset"] for row in before] == [0] * PARTITIONS
+    assert [row["end"] for row in before] == [1] * PARTITIONS
+
+
+async def test_a_bootstrap_that_was_interrupted_goes_on_with_the_same_bytes(
+    log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, topic = settings_of(log, monkeypatch).settings, log.topics.actions.name
+    await asyncio.to_thread(log.ok, "bootstrap")
+    [value] = set((await first_values(settings, topic)).values())
+    assert value is not None
+    half = Log.__new__(Log)
+    half.folder, half.name, half.env = log.folder, f"{log.name}-half", log.env | {"MEMBERFLOW_LOG": f"{log.name}-half"}
+    other = settings_of(half, monkeypatch).settings
+    await asyncio.to_thread(half.ok, "topics", "apply")
+    told = await asyncio.to_thread(half.refused, "programme", "apply", *applied(log))
+    assert "has no state; begin the log with `memberflow bootstrap`" in told
+
+    # The record of another log is nobody's first record.
+    await spread(other, half.topics.actions.name, value, {1: 0})
+    assert "begins with something else" in await asyncio.to_thread(half.refused, "bootstrap")
+
+
+async def test_a_partition_whose_first_record_is_missing_gets_the_one_of_the_others(
+    log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from streams import bootstrap as beginning
+    from streams.cli import default_programme
+
+    invocation = settings_of(log, monkeypatch)
+    settings, topic = invocation.settings, log.topics.actions.name
+    await asyncio.to_thread(log.ok, "topics", "apply")
+    sign = private_key(settings.keys.folder, settings.keys.staff)
+    control = beginning._first_control(settings, default_programme(), "ana", 0)
+    await spread(settings, topic, beginning.sealed(control, sign), {1: 0})
+
+    other = log.folder / "other.yaml"
+    other.write_text(default_programme().replace("points: 50", "points: 51"))
+    assert "another programme was interrupted" in await asyncio.to_thread(log.refused, "bootstrap", str(other))
+    await asyncio.to_thread(log.ok, "bootstrap")
+    assert len(set((await first_values(settings, topic)).values())) == 1
+
+
+async def test_a_log_whose_state_was_lost_is_not_begun_anew(
+    begun: Log, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with begun.worker():
+        assert await asyncio.to_thread(eventually, lambda: all(row["facts"] for row in begun.partitions()), within_s=30)
+    store = RedisStore(redis_url, begun.name)
+    await store.wipe(1)
+    await store.close()
+    told = begun.refused("bootstrap")
+    assert "partition 1" in told
+    assert told.endswith("restore it with `memberflow rebuild`")
+
+
+# -- worker
+
+
+def test_a_worker_without_a_log_says_what_to_do(log: Log) -> None:
+    assert log.refused("worker").endswith("begin the log with `memberflow bootstrap`")
+
+
+def test_actions_of_a_file_become_facts_and_the_bad_lines_are_told(begun: Log) -> None:
+    file = begun.folder / "actions.jsonl"
+    good = [json.dumps(check_in(i, f"m-{i}", now())) for i in range(40)]
+    bad = ['{"action": "check_in"', json.dumps(check_in(99, "m-1", now(), phone="13800138000")), '{"record":"tick"}']
+    file.write_text("\n".join([*good[:20], bad[0], "", bad[1], *good[20:], bad[2]]) + "\n")
+    done = begun.run("send", str(file))
+    assert done.returncode == 2
+    assert done.stdout == b"sent 40\n"
+    told = done.stderr.decode().splitlines()
+    assert [line.split(": ")[1] for line in told[:-1]] == ["line 21", "line 23", "line 44"]
+    assert "personal at $.phone" in told[1]
+    assert told[-1].startswith("memberflow: 3 lines were not sent")
+    with begun.worker():
+        assert eventually(lambda: begun.verdicts().get("applied") == 40, within_s=30)
+    assert sum(row["members"] for row in begun.partitions()) == 40
+    assert not any(row["halted"] for row in begun.partitions())
+
+
+def test_a_file_that_is_not_there_or_a_topic_that_is_not_there_is_one_line(log: Log) -> None:
+    assert "begin the log with `memberflow bootstrap`" in log.refused("send", "-", stdin=b"{}")
+    log.ok("topics", "apply")
+    assert log.refused("send", "nowhere.jsonl").endswith("name a file of JSON lines")
+
+
+def test_a_worker_dies_at_a_failpoint_and_the_next_one_goes_on(begun: Log) -> None:
+    with begun.worker(exit_code=-signal.SIGKILL, CRASH_AT="chunk.published:5") as worker:
+        begun.send([check_in(i, f"m-{i}", now()) for i in range(20)])
+        worker.process.wait(60)
+    with begun.worker():
+        assert eventually(lambda: begun.verdicts().get("applied") == 20, within_s=30)
+
+
+def test_another_partition_count_is_refused_with_78(begun: Log) -> None:
+    begun.ok("topics", "apply")
+    with begun.worker():
+        pass
+    told = begun.refused("worker", MEMBERFLOW_PARTITIONS="2", code=78)
+    assert "a log name that was never used" in told
+
+
+def test_a_worker_refuses_a_failpoint_that_does_not_exist(begun: Log) -> None:
+    assert "CRASH_AT: no point chunk.lost" in begun.refused("worker", CRASH_AT="chunk.lost")
+
+
+# -- dead letters
+
+
+def test_a_poison_record_is_listed_shown_and_replayed(begun: Log, kafka_bootstrap: str) -> None:
+    poison = b'{"action": "check_in", "member_id": "m-1"'
+    blanked = json.dumps(check_in(7, "m-2", now(), phone="13800138000")).encode()
+    with KafkaProducer(bootstrap_servers=kafka_bootstrap) as producer:
+        producer.send(begun.topics.actions.name, poison, key=b"m-1", partition=1, headers=[("trace", b"t-1")]).get(30)
+        producer.send(begun.topics.actions.name, blanked, key=b"m-2", partition=2).get(30)
+        producer.flush()
+    with begun.worker():
+        assert eventually(lambda: len(begun.letters()) == 2, within_s=30)
+        [first] = begun.letters("--reason", "not_json")
+        assert (first["value"].encode(), first["key"], first["origin"][:2]) == (poison, "m-1", "1:")
+        shown = json.loads(begun.ok("dlq", "show", first["letter"], "--json"))
+        assert shown["headers"]["trace"] == "t-1"
+        assert poison.decode() in begun.ok("dlq", "show", first["letter"])
+
+        assert begun.ok("dlq", "replay", first["letter"], "--dry-run") == "would replay 1\n"
+        assert begun.ok("dlq", "replay", first["letter"]) == "replayed 1\n"
+        assert eventually(lambda: len(begun.letters("--reason", "not_json")) == 2, within_s=30)
+        again = begun.letters("--reason", "not_json")[0]
+        assert (again["value"], again["key"]) == (first["value"], "m-1")
+        headers = json.loads(begun.ok("dlq", "show", again["letter"], "--json"))["headers"]
+        assert headers["trace"] == "t-1"
+        assert begun.ok("dlq", "replay", "--reason", "not_json") == "replayed 2\n"
+
+    [second] = begun.letters("--reason", "personal")
+    assert "13800138000" not in json.dumps(second)
+    assert "1 not replayed" in begun.refused("dlq", "replay", second["letter"])
+    assert "blanked" in begun.run("dlq", "replay", "--reason", "personal").stderr.decode()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("show", "0:0"), "there is no dead letter 0:0"),
+        (("show", "9:0"), "is not P:OFFSET"),
+        (("show", "1-7"), "is not P:OFFSET"),
+        (("list", "--reason", "bad"), "there is no reason bad; there are not_json"),
+        (("replay",), "name one letter as P:OFFSET"),
+        (("replay", "0:0", "--reason", "stray"), "name one letter as P:OFFSET"),
+        (("replay", "--reason", "stray"), "0 not replayed"),
+    ],
+)
+def test_a_letter_that_cannot_be_meant_is_one_line(begun: Log, arguments: tuple[str, ...], told: str) -> None:
+    assert told in begun.refused("dlq", *arguments)
+
+
+# -- partitions
+
+
+async def test_a_halted_partition_is_listed_and_goes_on_after_resume(begun: Log, redis_url: str) -> None:
+    store = RedisStore(redis_url, begun.name)
+    await store.halt(1, "a person looks")
+    await store.close()
+    with begun.worker(owns=PARTITIONS - 1) as worker:
+        begun.send([check_in(i, f"m-{i}", now()) for i in range(30)])
+        halted = {row["partition"]: row["halted"] for row in begun.partitions()}
+        assert halted == {0: None, 1: "a person looks", 2: None}
+        assert begun.partitions()[1]["next_offset"] == 0
+        assert begun.ok("partition", "resume", "1") == "partition 1 goes on\n"
+        assert await asyncio.to_thread(eventually, lambda: begun.verdicts().get("applied") == 30, within_s=30)
+        assert worker.said("partition not acquired")
+    assert "partition 1 is not halted" in begun.refused("partition", "resume", "1")
+    assert "the log has 0 to 2" in begun.refused("partition", "resume", "3")
+
+
+# -- doctor
+
+
+def test_the_doctor_finds_what_is_wrong_and_says_what_to_do(begun: Log) -> None:
+    with begun.worker():
+        assert eventually(lambda: all(row["facts"] for row in begun.partitions()), within_s=30)
+        done = begun.run("doctor", "--json")
+    found = {it["what"]: it for it in json.loads(done.stdout)}
+    assert done.returncode == 2
+    assert {name for name, it in found.items() if it["health"] == "fail"} == {"clickhouse"}
+    assert found["clickhouse"]["remedy"].startswith("start `memberflow sink`")
+    assert found["clock"]["health"] == "ok"
+    assert done.stderr.decode().splitlines()[-1].startswith("memberflow: not as it must be: clickhouse")
+
+
+def test_the_doctor_works_where_nothing_runs(log: Log) -> None:
+    done = log.run(
+        "doctor",
+        "--json",
+        MEMBERFLOW_KAFKA__BOOTSTRAP="127.0.0.1:1",
+        MEMBERFLOW_REDIS__URL="redis://127.0.0.1:1/0",
+        MEMBERFLOW_KEYS__FOLDER=str(log.folder),
+    )
+    failed = {it["what"] for it in json.loads(done.stdout) if it["health"] == "fail"}
+    assert done.returncode == 2
+    assert failed >= {"port of kafka", "port of redis", "kafka", "redis", "partitions", "keys", "clickhouse"}
+
+
+def applied(log: Log) -> list[str]:
+    """The arguments of a programme's apply."""
+    from streams.cli import default_programme
+
+    file = log.folder / "programme.yaml"
+    file.write_text(default_programme())
+    return [str(file), "--why", "a test", "--by", "ana", "--approved-by", "ben"]

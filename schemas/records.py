@@ -97,7 +97,7 @@ class ProgrammeControl(Control, frozen=True, kw_only=True, tag="programme"):
     staff_keys: dict[Id, str] = {}
     worker_keys: dict[Id, str] = {}
     id_key: Annotated[str, Meta(max_length=64, description="hex")] = ""
-    history_from: int = 946_684_800_000
+    history_from: Annotated[int, Meta(ge=86_400_000)] = 946_684_800_000
 
 
 class Keys(Control, frozen=True, kw_only=True, tag="keys"):

@@ -88,14 +88,15 @@ def _nothing(_: Process) -> list[tuple[str, float]]:
 
 def _load(process: Process) -> list[tuple[str, float]]:
     trouble = process.by("load_trouble_total", "kind")
-    sent = ("records the broker acknowledged", process.total("load_records_acknowledged_total"))
+    sent = ("records acknowledged by the broker", process.total("load_records_acknowledged_total"))
     return [sent, *((f"... of them {kind}", count) for kind, count in trouble.items())]
 
 
 def _worker(process: Process) -> list[tuple[str, float]]:
     verdicts = process.by("memberflow_records_total", "verdict")
     return [
-        *((f"records: {verdict}", count) for verdict, count in verdicts.items()),
+        ("records taken from the log", process.total("memberflow_chunk_records_sum")),
+        *((f"... of them {verdict}", count) for verdict, count in verdicts.items()),
         ("facts published", process.total("memberflow_facts_published_total")),
         ("partitions owned", process.total("memberflow_owned_partitions")),
         ("timers waiting", process.total("memberflow_timers_pending")),

@@ -25,8 +25,8 @@ from schemas.settings import Settings
 from schemas.topics import topics
 
 PATIENCE_S = 20.0
-# Not among them: ticks, control records, markers, and what a worker forwarded (its origin was counted already).
-OF_SENDERS = ("applied", "duplicate", "conflict", "late", "dead_letter", "forwarded")
+# Not among them: ticks, control records, markers; a stray counts where it was judged, not where it was forwarded.
+OF_SENDERS = ("applied", "duplicate", "conflict", "late", "dead_letter")
 Cut = Mapping[int, int]
 """The number of the last fact that counts, per partition."""
 
@@ -55,7 +55,7 @@ class FactRead(msgspec.Struct):
 
 
 STEP = {"tier.entered": 1, "tier.left": -1, "tier.voided": -1}
-_fact = msgspec.json.Decoder(FactRead).decode
+read = msgspec.json.Decoder(FactRead).decode
 
 
 def of_states(settings: Settings) -> tuple[Totals, Cut]:
@@ -97,30 +97,46 @@ async def of_topic(settings: Settings, cut: Cut) -> Totals:
         isolation_level="read_committed",
         max_partition_fetch_bytes=4 * 1024 * 1024,
     )
-    seen = dict.fromkeys(cut, 0)
-    sums: Counter[str] = Counter()
-    held: Counter[str] = Counter()
+    facts = Facts(cut)
     await consumer.start()
     try:
         consumer.assign([TopicPartition(name, number) for number in cut])
         deadline = time.monotonic() + PATIENCE_S
-        while any(seen[number] < cut[number] for number in cut) and time.monotonic() < deadline:
+        while not facts.is_complete and time.monotonic() < deadline:
             for at, records in (await consumer.getmany(timeout_ms=200)).items():
                 for record in records:
-                    _add(_fact(record.value), at.partition, seen, cut, sums, held)
+                    facts.add(at.partition, read(record.value))
     finally:
         await consumer.stop()
-    return _totals(sums.pop("facts", 0), sums, held)
+    return facts.totals()
 
 
-def _add(fact: FactRead, number: int, seen: dict[int, int], cut: Cut, sums: Counter[str], held: Counter[str]) -> None:
-    """Counts a fact unless its number was seen (published twice) or lies behind the cut."""
-    if not seen[number] < fact.n <= cut[number]:
-        return
-    seen[number] = fact.n
-    sums.update(facts=1, issued=fact.points, active=fact.active, pending=fact.pending, spend=fact.spend)
-    if step := STEP.get(fact.kind):
-        held[fact.tier] += step
+class Facts:
+    """Facts added up as they are read: a number that was seen (published twice) or lies behind the cut is not."""
+
+    def __init__(self, cut: Cut) -> None:
+        self._cut = cut
+        self._seen = dict.fromkeys(cut, 0)
+        self._sums: Counter[str] = Counter()
+        self._held: Counter[str] = Counter()
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every partition was read up to the cut."""
+        return self._seen == self._cut
+
+    def add(self, number: int, fact: FactRead) -> None:
+        """One fact of a partition, in the order of the topic."""
+        if not self._seen[number] < fact.n <= self._cut[number]:
+            return
+        self._seen[number] = fact.n
+        self._sums.update(facts=1, issued=fact.points, active=fact.active, pending=fact.pending, spend=fact.spend)
+        if step := STEP.get(fact.kind):
+            self._held[fact.tier] += step
+
+    def totals(self) -> Totals:
+        """What was added."""
+        return _totals(self._sums["facts"], self._sums, self._held)
 
 
 def of_tables(settings: Settings, cut: Cut) -> Totals:

@@ -57,7 +57,7 @@ class Wave(NamedTuple):
 class Member(NamedTuple):
     """One member and how it lives; `wave` is the number of the wave it belongs to, -1 = none."""
 
-    index: int
+    number: int
     id: str
     region: str
     group: str

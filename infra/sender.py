@@ -75,9 +75,9 @@ class Sender:
             self.acknowledged += count
 
     def _partition(self, record: Record) -> int:
-        index = record.partition_of.index
-        found = self._partitions.get(index)
+        member = record.partition_of.number
+        found = self._partitions.get(member)
         if found is None:
             hashed = murmur2(record.partition_of.id.encode()) & 0x7FFFFFFF
-            found = self._partitions[index] = hashed % self._count
+            found = self._partitions[member] = hashed % self._count
         return found

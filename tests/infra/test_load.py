@@ -1,4 +1,4 @@
-"""Load that behaves like members: the same seed is the same bytes, and all it writes is what the contract reads. The seed is SEED."""
+"""Load that behaves like members: the same seed is the same bytes, and the contract reads all it writes."""
 
 import os
 import subprocess

@@ -3,161 +3,171 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import subprocess
-import sys
-from collections.abc import Mapping
-from pathlib import Path
+import time
+from collections.abc import Callable, Sequence
+from statistics import median_low
 from typing import Any
 
-import psutil
-from prometheus_client.parser import text_string_to_metric_families
+from msgspec import Struct
 
-from infra.stack import Stack
-from schemas.settings import Settings
-from schemas.topics import topics
-from streams import topics as topic_admin
-from streams.log_reader import LogReader
-from streams.redis_store import RedisStore
-from tests.bench.population import Population, fill, seconds, settle
+from tests.bench.arena import Arena, BenchFailed
+from tests.bench.figures import Figure, Section, mean
+from tests.bench.probes import cpu_seconds, disk_bytes, rss_bytes, stage_seconds, threads_seconds, watch
 
-MEMBERFLOW = Path(sys.executable).with_name("memberflow")
-LOOK_SECONDS = 0.1
+LOOK_SECONDS = 0.05
 PATIENCE_SECONDS = 600.0
+WANTED = {1: 50_000.0, 2: 85_000.0}
+MEMORY_MB = 150.0
+
+Offsets = dict[int, int]
 
 
-class Arena:
-    """A stack, a log filled for a population, and workers that may be let loose on it again and again."""
+class Run(Struct):
+    """One run over a filled log. Warm: everybody is in the cache, and no partition has come to its end."""
 
-    def __init__(self, stack: Stack, log: str, population: Population) -> None:
-        self.population = population
-        self.env = {**os.environ, **stack.env, "MEMBERFLOW_LOG": log}
-        self.stack = stack
-        self.settings = Settings(**_settings(stack.env, log))
-        self.store = RedisStore(self.settings.redis.url, log)
-        self.topic_id = ""
-        self.bounds: dict[int, tuple[int, int]] = {}
+    workers: int
+    members: int
+    warm_per_second: float
+    warm_actions: int
+    warm_seconds: float
+    cold_per_second: float
+    facts: int
+    cpu_us: dict[str, float]  # per action, which is CPU seconds per million actions
+    stage_us: dict[str, float]
+    rss_before: dict[str, int]
+    rss_cached: dict[str, int]
+    threads_s: list[list[float]]
 
-    async def prepare(self, count: int) -> None:
-        """Begin the log and fill it with `count` actions beside the one that brings everybody in."""
-        self.command("bootstrap")
-        names = topics(self.settings.log, partitions=self.settings.partitions)
-        with topic_admin.admin(self.settings.kafka.bootstrap) as client:
-            self.topic_id = topic_admin.topic_id(client, names.actions.name)
-        self.bounds = await fill(self.settings, self.population, count)
+    @property
+    def mb_per_100k(self) -> float:
+        """Memory of the workers for each 100,000 members in their caches."""
+        ours = [name for name in self.rss_before if name.startswith("worker")]
+        grown = sum(self.rss_cached[name] - self.rss_before[name] for name in ours)
+        return grown / 1e6 / self.members * 100_000
 
-    def command(self, *words: str) -> None:
-        """Run a memberflow command to its end."""
-        done = subprocess.run([MEMBERFLOW, *words], env=self.env, capture_output=True, text=True, timeout=120)
-        if done.returncode:
-            raise RuntimeError(f"memberflow {' '.join(words)}: {done.stderr.strip()}")
 
-    async def run(self, workers: int, *, cache: int | None = None, rewrite: bool = False) -> dict[str, Any]:
-        """One run from the population's first state to the end of the log."""
-        await settle(self.settings, self.store, self.topic_id, self.population)
-        facts_before = await self._facts()
-        targets = Path(self.stack.folder) / "targets"
-        for old in targets.glob("worker-*.json"):
-            old.unlink()
-        env = dict(self.env)
-        if cache is not None:
-            env["MEMBERFLOW_WORKER__CACHE_MEMBERS"] = str(cache)
-        log = (Path(self.stack.folder) / f"bench-workers-{workers}.log").open("w")
-        processes = [
-            subprocess.Popen([MEMBERFLOW, "worker"], env=env, stdout=log, stderr=log) for _ in range(workers)
-        ]
-        try:
-            result = await self._measure(processes, rewrite=rewrite)
-        finally:
-            for process in processes:
-                process.terminate()
-            for process in processes:
-                process.wait(timeout=60)
-        result["facts"] = await self._facts() - facts_before
-        return result
+async def run(arena: Arena, workers: int, *, rewrite: bool = False) -> Run:
+    """One run from the population's first state to the end of the log; with `rewrite` Redis rewrites its file."""
+    await arena.settle()
+    facts = await arena.facts()
+    with arena.running(*(arena.worker(number + 1) for number in range(workers))) as processes:
+        found = await _measured(arena, processes, rewrite=rewrite)
+    found.facts = await arena.facts() - facts
+    return found
 
-    async def _measure(self, processes: list[subprocess.Popen[bytes]], *, rewrite: bool) -> dict[str, Any]:
-        watched = {f"worker {i + 1}": psutil.Process(p.pid) for i, p in enumerate(processes)}
-        watched |= {name: psutil.Process(self.stack.running(name).pid) for name in ("kafka", "redis")}
-        began = await self._until(lambda at: sum(at.values()) > len(at), processes)
-        cold_from, cold_at = seconds(), sum(began.values())
-        idle = {name: process.memory_info().rss for name, process in watched.items()}
-        warm = await self._until(lambda at: all(at[p] >= b for p, (b, _) in self.bounds.items()), processes)
-        warm_from, cpu = seconds(), _cpu(watched)
-        stages = scrape(self.stack)
-        if rewrite:
-            await asyncio.to_thread(self._rewrite)
-        last = await self._until(lambda at: any(at[p] >= e for p, (_, e) in self.bounds.items()), processes)
-        warm_to, cpu_after, stages_after = seconds(), _cpu(watched), scrape(self.stack)
-        peak = {name: process.memory_info().rss for name, process in watched.items()}
-        await self._until(lambda at: all(at[p] >= e for p, (_, e) in self.bounds.items()), processes)
-        actions = sum(last.values()) - sum(warm.values())
-        return {
-            "actions_per_second": actions / (warm_to - warm_from),
-            "cold_actions_per_second": (sum(warm.values()) - cold_at) / (warm_from - cold_from),
-            "measured_actions": actions,
-            "seconds": warm_to - warm_from,
-            "cpu_seconds_per_million": {
-                name: (cpu_after[name] - cpu[name]) / actions * 1e6 for name in watched
-            },
-            "stage_us_per_action": {
-                stage: (stages_after.get(stage, 0) - stages.get(stage, 0)) / actions * 1e6 for stage in stages_after
-            },
-            "rss_bytes": peak,
-            "rss_idle_bytes": idle,
-        }
 
-    async def _until(self, enough: Any, processes: list[subprocess.Popen[bytes]]) -> dict[int, int]:
-        deadline = seconds() + PATIENCE_SECONDS
-        while seconds() < deadline:
-            if any(process.poll() is not None for process in processes):
-                raise RuntimeError(f"a worker ended; see {self.stack.folder}/bench-workers-*.log")
-            at = {p: o or 0 for p, o in (await self.store.offsets(list(self.bounds))).items()}
-            if enough(at):
-                return at
-            await asyncio.sleep(LOOK_SECONDS)
-        raise RuntimeError(f"not done within {PATIENCE_SECONDS:.0f} s")
+async def _measured(arena: Arena, processes: list[subprocess.Popen[bytes]], *, rewrite: bool) -> Run:
+    watched = watch(arena.stack, {f"worker {i + 1}": process for i, process in enumerate(processes)})
+    await _serving(arena, processes)
+    before = rss_bytes(watched)
+    begun = await until(arena, processes, lambda at: sum(at.values()) > len(at))
+    cold_from = time.perf_counter()
+    warm = await until(arena, processes, lambda at: all(at[p] >= b for p, (b, _) in arena.bounds.items()))
+    warm_from, cpu, cached = time.perf_counter(), cpu_seconds(watched), rss_bytes(watched)
+    stages = stage_seconds(arena.targets)
+    if rewrite:
+        await asyncio.to_thread(_rewrite, arena)
+    last = await until(arena, processes, lambda at: any(at[p] >= e for p, (_, e) in arena.bounds.items()))
+    warm_to, cpu_after, stages_after = time.perf_counter(), cpu_seconds(watched), stage_seconds(arena.targets)
+    await until(arena, processes, lambda at: all(at[p] >= e for p, (_, e) in arena.bounds.items()))
+    threads = [threads_seconds(watched[f"worker {i + 1}"]) for i in range(len(processes))]
+    actions = sum(last.values()) - sum(warm.values())
+    if not actions:
+        raise BenchFailed("the log is too short: a partition ended before all members were in the cache")
+    return Run(
+        workers=len(processes),
+        members=arena.population.members,
+        warm_per_second=actions / (warm_to - warm_from),
+        warm_actions=actions,
+        warm_seconds=warm_to - warm_from,
+        cold_per_second=(sum(warm.values()) - sum(begun.values())) / (warm_from - cold_from),
+        facts=0,
+        cpu_us={name: (cpu_after[name] - cpu[name]) / actions * 1e6 for name in watched},
+        stage_us={stage: (stages_after[stage] - stages.get(stage, 0)) / actions * 1e6 for stage in stages_after},
+        rss_before=before,
+        rss_cached=cached,
+        threads_s=threads,
+    )
 
-    async def _facts(self) -> int:
-        name = topics(self.settings.log, partitions=self.settings.partitions).facts.name
-        async with LogReader(self.settings.kafka.bootstrap, name) as reader:
-            return sum([(await reader.bounds(p))[1] for p in range(self.settings.partitions)])
 
-    def _rewrite(self) -> None:
-        import redis
+async def _serving(arena: Arena, processes: list[subprocess.Popen[bytes]]) -> None:
+    """Wait until each worker shows its metrics: composed, and nothing acquired yet."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while len(list(arena.targets.glob("worker-*.json"))) < len(processes):
+        _alive(processes)
+        if time.monotonic() > deadline:
+            raise BenchFailed("a worker does not start")
+        await asyncio.sleep(LOOK_SECONDS)
 
-        with redis.Redis.from_url(self.settings.redis.url) as client:
+
+async def until(
+    arena: Arena, processes: Sequence[subprocess.Popen[bytes]], enough: Callable[[Offsets], bool]
+) -> Offsets:
+    """The committed offsets as soon as they are far enough."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        _alive(processes)
+        at = await arena.offsets()
+        if enough(at):
+            return at
+        await asyncio.sleep(LOOK_SECONDS)
+    raise BenchFailed(f"not done within {PATIENCE_SECONDS:.0f} s")
+
+
+def _alive(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+    if any(process.poll() is not None for process in processes):
+        raise BenchFailed("a process ended by itself; its last words are above")
+
+
+def _rewrite(arena: Arena) -> None:
+    with arena.redis() as client:
+        persistence: Any = client.info("persistence")
+        if not persistence["aof_rewrite_in_progress"]:
             client.bgrewriteaof()
 
 
-def scrape(stack: Stack) -> dict[str, float]:
-    """Seconds spent in each stage, over all workers, from their own metrics."""
-    import json
-    import urllib.request
-
-    spent: dict[str, float] = {}
-    for path in (Path(stack.folder) / "targets").glob("worker-*.json"):
-        address = json.loads(path.read_text())[0]["targets"][0]
-        text = urllib.request.urlopen(f"http://{address}/metrics", timeout=10).read().decode()
-        for family in text_string_to_metric_families(text):
-            if family.name == "memberflow_stage_seconds":
-                for sample in family.samples:
-                    if sample.name.endswith("_sum"):
-                        stage = sample.labels["stage"]
-                        spent[stage] = spent.get(stage, 0.0) + sample.value
-    return spent
-
-
-def _cpu(watched: Mapping[str, psutil.Process]) -> dict[str, float]:
-    times = {name: process.cpu_times() for name, process in watched.items()}
-    return {name: found.user + found.system for name, found in times.items()}
+async def measure(arena: Arena, repeats: int) -> tuple[Section, dict[int, Run]]:
+    """One and two workers, each several times; the run in the middle speaks."""
+    runs: dict[int, list[Run]] = {workers: [] for workers in WANTED}
+    for _ in range(repeats):
+        for workers, found in runs.items():
+            found.append(await run(arena, workers))
+    middle = {workers: _middle(found) for workers, found in runs.items()}
+    figures = [figure for chosen in middle.values() for figure in _figures(chosen)]
+    figures.append(Figure("memory of a worker per 100,000 members", middle[1].mb_per_100k, "MB", "<=", MEMORY_MB))
+    disk = {part: disk_bytes(arena.stack.folder / part) for part in ("kafka", "redis")}
+    figures += [Figure(f"disk used by {part}", size / 1e6, "MB") for part, size in disk.items()]
+    note = (
+        f"{arena.population.members:,} members with 112 remembered ids, median of {repeats}; time by stage is that "
+        "of chunks, which overlap: publish and commit are mostly waiting"
+    )
+    return Section("End to end", figures, {"runs": runs, "disk_bytes": disk}, note), middle
 
 
-def _settings(env: Mapping[str, str], log: str) -> dict[str, Any]:
-    """The stack's environment as constructor arguments: this process must not take them from its own."""
-    found: dict[str, Any] = {"log": log}
-    for name, value in env.items():
-        group, _, key = name.removeprefix("MEMBERFLOW_").lower().partition("__")
-        if key:
-            found.setdefault(group, {})[key] = value
-    return found
+def _middle(runs: list[Run]) -> Run:
+    figure = median_low([run.warm_per_second for run in runs])
+    return next(run for run in runs if run.warm_per_second == figure)
+
+
+def _figures(run: Run) -> list[Figure]:
+    who = "1 worker" if run.workers == 1 else f"{run.workers} workers"
+    total = sum(run.cpu_us.values())
+    figures = [
+        Figure(f"{who}: committed, warm cache", run.warm_per_second, "actions/s", ">=", WANTED[run.workers]),
+        Figure(f"{who}: committed, cold cache", run.cold_per_second, "actions/s"),
+        Figure(f"{who}: facts published in the run", run.facts, "facts"),
+        Figure(f"{who}: CPU seconds per million actions", total, "s"),
+    ]
+    by_process = {"workers": sum(us for name, us in run.cpu_us.items() if name.startswith("worker"))}
+    by_process |= {name: us for name, us in run.cpu_us.items() if not name.startswith("worker")}
+    figures += [Figure(f"{who}: ... of these {name}", us, "s") for name, us in by_process.items()]
+    if run.workers == 1:
+        figures += [Figure(f"{who}: stage {name}", us, "us/action") for name, us in run.stage_us.items()]
+    return figures
+
+
+def spread(runs: Sequence[Run]) -> float:
+    """How far the fastest is above the slowest."""
+    figures = [run.warm_per_second for run in runs]
+    return max(figures) / min(figures) - 1 if mean(figures) else float("nan")

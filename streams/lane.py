@@ -35,7 +35,7 @@ class Lane:
         self.fold, self.acquired = fold, acquired
         self.next_offset = acquired.next_offset
         self.check_crc = acquired.next_offset > 0  # the record before is read once more and must be the same
-        self.gap_at = -1  # a gap seen once here is fetched again; seen twice it is the log's own
+        self.gap = (-1, -1)  # where one was seen and what followed: fetched again, and the same again is the log's
         self.stop_before: tuple[int, str] | None = None  # an offset that must not be passed, and why
         self.last_timestamp = 0  # of the last record committed
         self.unsure = True  # something was read from the store since it last said that it is ours
@@ -51,11 +51,10 @@ class Lane:
             if not records:
                 return records
         first = records[0].offset
-        if first < self.next_offset or (first > self.next_offset and self.gap_at != self.next_offset):
-            # A gap seen once is fetched again, seen twice running it is the log's own; what is old tells nothing.
-            self.gap_at = self.next_offset if first > self.next_offset else -1
-            raise Refetch(self.next_offset)
-        if first > self.next_offset:
+        if first != self.next_offset:
+            seen, self.gap = self.gap, (self.next_offset, first)
+            if first < self.next_offset or self.gap != seen:
+                raise Refetch(self.next_offset)
             self.fold.pass_markers(first - self.next_offset)
         if self.stop_before is not None and records[-1].offset >= self.stop_before[0]:
             records = [record for record in records if record.offset < self.stop_before[0]]
@@ -64,6 +63,11 @@ class Lane:
         if records[-1].offset - first != len(records) - 1:
             records = [record for at, record in enumerate(records) if record.offset == first + at]
         return records
+
+    def look_again(self, records: Sequence[ConsumerRecord]) -> None:
+        """Not all of a chunk was taken: fetch what follows its first gap once more. Raises `Refetch`."""
+        self.gap = self.next_offset, next(r.offset for r in records if r.offset >= self.next_offset)
+        raise Refetch(self.next_offset)
 
     def _same_log(self, records: Sequence[ConsumerRecord]) -> Sequence[ConsumerRecord]:
         """The record before ours is read once more after an acquire: another one is another log."""

@@ -27,7 +27,7 @@ from processors.output import Needs, Output
 from schemas import member as member_codec
 from schemas.decoding import decode
 from schemas.metrics import STAGES
-from streams.lane import Lane, NotOurs, Refetch, crc
+from streams.lane import Lane, NotOurs, crc
 from streams.loading import load
 from streams.metrics import Metrics
 from streams.publisher import Publisher
@@ -69,8 +69,7 @@ class Worker:
                 await self._load(lane, lane.fold.needs)
         self.metrics["memberflow_chunk_records"].observe(len(records))
         if whole[-1].offset >= lane.next_offset:
-            lane.gap_at = lane.next_offset
-            raise Refetch(lane.next_offset)
+            lane.look_again(whole)
 
     async def _load(self, lane: Lane, needs: Needs) -> None:
         with self.timed("load"):
@@ -83,7 +82,8 @@ class Worker:
         try:
             if out.publishes():
                 with self.timed("publish"):
-                    await self._sure(lane)
+                    if lane.unsure:
+                        await self._make_sure(lane)
                     await self.publisher.publish(lane.fold.number, out, lane.fold.state.clock)
             self.fail("chunk.published")
             with self.timed("commit"):
@@ -93,16 +93,13 @@ class Worker:
         self.fail("chunk.committed")
         self.observe(lane, out, last)
 
-    async def _sure(self, lane: Lane) -> None:
+    async def _make_sure(self, lane: Lane) -> None:
         """What was read may be another owner's, or of a store that went back: nothing decided on that gets out."""
-        if lane.unsure:
-            acquired = lane.acquired
-            got = await self.store.ask(
-                lane.fold.number, acquired.incarnation, acquired.owner, lane.next_offset
-            )
-            if got[0] is not Answer.OK:
-                raise NotOurs(*got)
-            lane.unsure = False
+        ours = lane.acquired
+        got = await self.store.ask(lane.fold.number, ours.incarnation, ours.owner, lane.next_offset)
+        if got[0] is not Answer.OK:
+            raise NotOurs(*got)
+        lane.unsure = False
 
     async def _commit(self, lane: Lane, out: Output, last: ConsumerRecord) -> None:
         """One script: everything the chunk changed, and the offset after its last record."""

@@ -89,7 +89,7 @@ class FlakyConsumer(ListConsumer):
             self._skipped.discard(partition)
         elif rnd.random() < trouble.skipped:
             self._skipped.add(partition)
-            self.open(partition, position + rnd.randint(1, 5))
+            self.open(partition, min(position + rnd.randint(1, 5), self.log.end(self.topic, partition)))
         elif rnd.random() < trouble.stale:
             self.open(partition, max(0, position - rnd.randint(1, 9)))
 
@@ -169,6 +169,7 @@ class World:
         self.images: list[tuple[int, Dump]] = []
         self.counts: dict[str, int] = {}
         self.longest = 0
+        self.started = 0
         self.sizes = self.rnd.choice(((1,), (7,), (5_000,), (1, 7, 5_000)))
         self.batch_rows = self.rnd.choice((1, 3, 1_000))
 
@@ -200,8 +201,9 @@ class World:
 
     def start(self) -> Process:
         """One more process; it owns nothing yet."""
-        process = Process(self, f"worker-{len(self.processes)}")
+        process = Process(self, f"worker-{self.started}")
         self.processes.append(process)
+        self.started += 1
         return process
 
     async def cure(self) -> None:

@@ -53,7 +53,7 @@ async def bootstrap(
     _refuse_state_without_log(settings, empty, missing)
     await _refuse_lost_state(settings, names.facts.name, set(missing) - set(empty))
     begun = _value_begun(settings.log, firsts, text)
-    value = begun or sealed(_first_control(settings, text, by, history_from), sign)
+    value = begun or sealed(first_control(settings, text, by, history_from), sign)
     await spread(settings, names.actions.name, value, dict.fromkeys(empty, history_from))
     identity = Identity(settings.log, topic_id, settings.partitions)
     for partition in missing:
@@ -80,7 +80,8 @@ def first_programme(value: bytes | None, log: str) -> ProgrammeControl | None:
     return item.body if signature.holds(item.envelope, item.body.staff_keys) else None
 
 
-def _first_control(settings: Settings, text: str, by: str, history_from: int) -> ProgrammeControl:
+def first_control(settings: Settings, text: str, by: str, history_from: int) -> ProgrammeControl:
+    """What a log begins with; the key of the hashes of ids is made here, once for the whole log."""
     keys = public_keys(settings)
     return ProgrammeControl(
         id=SERIES,

@@ -17,10 +17,11 @@ from aiokafka.errors import KafkaError
 from processors.control import AHEAD_MS, series
 from processors.signature import public_text, seal
 from schemas import partition as partition_codec
-from schemas.decoding import Controlled, decode
+from schemas.decoding import Controlled, NotUnderstood, decode
 from schemas.partition import PartitionState
 from schemas.records import Control, ProgrammeControl, SignedControl
 from schemas.settings import Settings
+from schemas.verdicts import Rejected
 from streams.errors import BrokerUnavailable, InputInvalid, UsageError
 from streams.keys import Key
 from streams.log_reader import LogReader
@@ -30,6 +31,7 @@ ANSWER_S = 30.0
 ROUNDS = 3
 """How often what is missing is appended again before a person is told."""
 
+REFUSED = (NotUnderstood, Rejected)
 CONTROL = b'{"record":"control"'
 Progress = Callable[[int], None]
 
@@ -76,9 +78,13 @@ def next_number(control: Control, at: Mapping[int, Standing], waiting: Sequence[
 
 
 def sealed(control: Control, sign: Key) -> bytes:
-    """The control record as it stands in the log."""
+    """The control record as it stands in the log. Raises `InputInvalid` for one that every partition would halt at."""
     key_id, private = sign
-    return seal(SignedControl, key_id, private, msgspec.json.encode(control))
+    value = seal(SignedControl, key_id, private, msgspec.json.encode(control))
+    read = decode(value)
+    if not isinstance(read, Controlled):
+        raise InputInvalid(f"the record cannot be read back: {read.detail if isinstance(read, REFUSED) else read}")
+    return value
 
 
 def check_may_sign(at: Mapping[int, Standing], sign: Key) -> None:

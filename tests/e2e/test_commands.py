@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,9 +13,10 @@ import pytest
 from kafka import KafkaProducer
 
 from infra.stack import Stack
-from streams.bootstrap import first_values
+from streams.bootstrap import first_control, first_values
+from streams.cli import default_programme
 from streams.keys import private_key
-from streams.programme_log import spread
+from streams.programme_log import sealed, spread
 from streams.redis_store import RedisStore
 from streams.wiring import Invocation
 from tests.e2e.memberflow import PARTITIONS, Log, check_in
@@ -35,7 +37,18 @@ def begun(log: Log) -> Log:
 
 
 def now() -> str:
-    return datetime.now(UTC).isoformat()
+    return datetime.now(UTC).isoformat()  # noqa: TID251 - as an app stamps what it sends
+
+
+def asked(log: Log, redis_url: str, what: Callable[[RedisStore], Awaitable[None]]) -> None:
+    """Something done to the log's state store."""
+
+    async def ask() -> None:
+        store = RedisStore(redis_url, log.name)
+        await what(store)
+        await store.close()
+
+    asyncio.run(ask())
 
 
 def settings_of(log: Log, monkeypatch: pytest.MonkeyPatch) -> Invocation:
@@ -59,63 +72,63 @@ def test_a_log_begins_once(log: Log) -> None:
     assert [row["end"] for row in before] == [1] * PARTITIONS
 
 
-async def test_a_bootstrap_that_was_interrupted_goes_on_with_the_same_bytes(
-    log: Log, monkeypatch: pytest.MonkeyPatch
+def test_a_topic_that_begins_with_another_logs_programme_is_refused(
+    stack: Stack, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings, topic = settings_of(log, monkeypatch).settings, log.topics.actions.name
-    await asyncio.to_thread(log.ok, "bootstrap")
-    [value] = set((await first_values(settings, topic)).values())
+    log.ok("bootstrap")
+    [value] = set(asyncio.run(first_values(settings, topic)).values())
     assert value is not None
-    half = Log.__new__(Log)
-    half.folder, half.name, half.env = log.folder, f"{log.name}-half", log.env | {"MEMBERFLOW_LOG": f"{log.name}-half"}
+    half = Log(stack, log.folder)
     other = settings_of(half, monkeypatch).settings
-    await asyncio.to_thread(half.ok, "topics", "apply")
-    told = await asyncio.to_thread(half.refused, "programme", "apply", *applied(log))
+    half.ok("topics", "apply")
+    told = half.refused("programme", "apply", *applied(log))
     assert "has no state; begin the log with `memberflow bootstrap`" in told
 
     # The record of another log is nobody's first record.
-    await spread(other, half.topics.actions.name, value, {1: 0})
-    assert "begins with something else" in await asyncio.to_thread(half.refused, "bootstrap")
+    asyncio.run(spread(other, half.topics.actions.name, value, {1: 0}))
+    assert "begins with something else" in half.refused("bootstrap")
 
 
-async def test_a_partition_whose_first_record_is_missing_gets_the_one_of_the_others(
+def test_a_partition_whose_first_record_is_missing_gets_the_one_of_the_others(
     log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from streams import bootstrap as beginning
-    from streams.cli import default_programme
-
     invocation = settings_of(log, monkeypatch)
     settings, topic = invocation.settings, log.topics.actions.name
-    await asyncio.to_thread(log.ok, "topics", "apply")
+    log.ok("topics", "apply")
     sign = private_key(settings.keys.folder, settings.keys.staff)
-    control = beginning._first_control(settings, default_programme(), "ana", 0)
-    await spread(settings, topic, beginning.sealed(control, sign), {1: 0})
+    control = first_control(settings, default_programme(), "ana", 946_684_800_000)
+    asyncio.run(spread(settings, topic, sealed(control, sign), {1: 0}))
 
     other = log.folder / "other.yaml"
     other.write_text(default_programme().replace("points: 50", "points: 51"))
-    assert "another programme was interrupted" in await asyncio.to_thread(log.refused, "bootstrap", str(other))
-    await asyncio.to_thread(log.ok, "bootstrap")
-    assert len(set((await first_values(settings, topic)).values())) == 1
+    assert "another programme was interrupted" in log.refused("bootstrap", str(other))
+    log.ok("bootstrap")
+    assert len(set(asyncio.run(first_values(settings, topic)).values())) == 1
 
 
-async def test_a_log_whose_state_was_lost_is_not_begun_anew(
+def test_a_log_whose_state_was_lost_is_not_begun_anew(
     begun: Log, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with begun.worker():
-        assert await asyncio.to_thread(eventually, lambda: all(row["facts"] for row in begun.partitions()), within_s=30)
-    store = RedisStore(redis_url, begun.name)
-    await store.wipe(1)
-    await store.close()
+        assert eventually(lambda: all(row["facts"] for row in begun.partitions()), within_s=30)
+    asked(begun, redis_url, lambda store: store.wipe(1))
     told = begun.refused("bootstrap")
     assert "partition 1" in told
     assert told.endswith("restore it with `memberflow rebuild`")
+
+
+def test_what_no_partition_could_read_is_not_written(log: Log) -> None:
+    told = log.refused("bootstrap", "--history-from", "1970-01-01")
+    assert "cannot be read back" in told
+    log.ok("bootstrap")
 
 
 # -- worker
 
 
 def test_a_worker_without_a_log_says_what_to_do(log: Log) -> None:
-    assert log.refused("worker").endswith("begin the log with `memberflow bootstrap`")
+    assert log.no_worker().endswith("begin the log with `memberflow bootstrap`")
 
 
 def test_actions_of_a_file_become_facts_and_the_bad_lines_are_told(begun: Log) -> None:
@@ -124,9 +137,9 @@ def test_actions_of_a_file_become_facts_and_the_bad_lines_are_told(begun: Log) -
     bad = ['{"action": "check_in"', json.dumps(check_in(99, "m-1", now(), phone="13800138000")), '{"record":"tick"}']
     file.write_text("\n".join([*good[:20], bad[0], "", bad[1], *good[20:], bad[2]]) + "\n")
     done = begun.run("send", str(file))
-    assert done.returncode == 2
-    assert done.stdout == b"sent 40\n"
-    told = done.stderr.decode().splitlines()
+    assert done.exit_code == 2
+    assert done.stdout == "sent 40\n"
+    told = done.stderr.splitlines()
     assert [line.split(": ")[1] for line in told[:-1]] == ["line 21", "line 23", "line 44"]
     assert "personal at $.phone" in told[1]
     assert told[-1].startswith("memberflow: 3 lines were not sent")
@@ -154,12 +167,12 @@ def test_another_partition_count_is_refused_with_78(begun: Log) -> None:
     begun.ok("topics", "apply")
     with begun.worker():
         pass
-    told = begun.refused("worker", MEMBERFLOW_PARTITIONS="2", code=78)
+    told = begun.no_worker(code=78, MEMBERFLOW_PARTITIONS="2")
     assert "a log name that was never used" in told
 
 
 def test_a_worker_refuses_a_failpoint_that_does_not_exist(begun: Log) -> None:
-    assert "CRASH_AT: no point chunk.lost" in begun.refused("worker", CRASH_AT="chunk.lost")
+    assert "CRASH_AT: no point chunk.lost" in begun.no_worker(CRASH_AT="chunk.lost")
 
 
 # -- dead letters
@@ -192,7 +205,7 @@ def test_a_poison_record_is_listed_shown_and_replayed(begun: Log, kafka_bootstra
     [second] = begun.letters("--reason", "personal")
     assert "13800138000" not in json.dumps(second)
     assert "1 not replayed" in begun.refused("dlq", "replay", second["letter"])
-    assert "blanked" in begun.run("dlq", "replay", "--reason", "personal").stderr.decode()
+    assert "blanked" in begun.run("dlq", "replay", "--reason", "personal").stderr
 
 
 @pytest.mark.parametrize(
@@ -214,17 +227,15 @@ def test_a_letter_that_cannot_be_meant_is_one_line(begun: Log, arguments: tuple[
 # -- partitions
 
 
-async def test_a_halted_partition_is_listed_and_goes_on_after_resume(begun: Log, redis_url: str) -> None:
-    store = RedisStore(redis_url, begun.name)
-    await store.halt(1, "a person looks")
-    await store.close()
+def test_a_halted_partition_is_listed_and_goes_on_after_resume(begun: Log, redis_url: str) -> None:
+    asked(begun, redis_url, lambda store: store.halt(1, "a person looks"))
     with begun.worker(owns=PARTITIONS - 1) as worker:
         begun.send([check_in(i, f"m-{i}", now()) for i in range(30)])
         halted = {row["partition"]: row["halted"] for row in begun.partitions()}
         assert halted == {0: None, 1: "a person looks", 2: None}
         assert begun.partitions()[1]["next_offset"] == 0
         assert begun.ok("partition", "resume", "1") == "partition 1 goes on\n"
-        assert await asyncio.to_thread(eventually, lambda: begun.verdicts().get("applied") == 30, within_s=30)
+        assert eventually(lambda: begun.verdicts().get("applied") == 30, within_s=30)
         assert worker.said("partition not acquired")
     assert "partition 1 is not halted" in begun.refused("partition", "resume", "1")
     assert "the log has 0 to 2" in begun.refused("partition", "resume", "3")
@@ -238,11 +249,11 @@ def test_the_doctor_finds_what_is_wrong_and_says_what_to_do(begun: Log) -> None:
         assert eventually(lambda: all(row["facts"] for row in begun.partitions()), within_s=30)
         done = begun.run("doctor", "--json")
     found = {it["what"]: it for it in json.loads(done.stdout)}
-    assert done.returncode == 2
+    assert done.exit_code == 2
     assert {name for name, it in found.items() if it["health"] == "fail"} == {"clickhouse"}
     assert found["clickhouse"]["remedy"].startswith("start `memberflow sink`")
     assert found["clock"]["health"] == "ok"
-    assert done.stderr.decode().splitlines()[-1].startswith("memberflow: not as it must be: clickhouse")
+    assert done.stderr.splitlines()[-1].startswith("memberflow: not as it must be: clickhouse")
 
 
 def test_the_doctor_works_where_nothing_runs(log: Log) -> None:
@@ -254,14 +265,12 @@ def test_the_doctor_works_where_nothing_runs(log: Log) -> None:
         MEMBERFLOW_KEYS__FOLDER=str(log.folder),
     )
     failed = {it["what"] for it in json.loads(done.stdout) if it["health"] == "fail"}
-    assert done.returncode == 2
+    assert done.exit_code == 2
     assert failed >= {"port of kafka", "port of redis", "kafka", "redis", "partitions", "keys", "clickhouse"}
 
 
 def applied(log: Log) -> list[str]:
     """The arguments of a programme's apply."""
-    from streams.cli import default_programme
-
     file = log.folder / "programme.yaml"
     file.write_text(default_programme())
     return [str(file), "--why", "a test", "--by", "ana", "--approved-by", "ben"]

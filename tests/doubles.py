@@ -113,7 +113,7 @@ class Line:
         self.frozen_at = ""
 
     def fate(self, call: str) -> str:
-        """What becomes of a call: `ok`, `lost` before it arrived, `unanswered` though it arrived, `refused` for good."""
+        """What becomes of a call: `ok`, `lost` on its way, `unanswered` though it arrived, `refused` for good."""
         return "ok"
 
     def delay(self) -> float:
@@ -126,7 +126,7 @@ class Line:
             raise Died
 
     async def turn(self, call: str) -> str:
-        """The way to the world: takes time, stands still while frozen, and never ends for the dead. Returns the fate."""
+        """The way to the world: takes time, stands still while frozen, never ends for the dead. Returns the fate."""
         self.alive()
         await asyncio.sleep(self.delay())
         if not self.open.is_set():
@@ -221,7 +221,7 @@ class Given(NamedTuple):
 
 
 class ListConsumer(Consumer):
-    """Hands out chunks of a topic of a `MemoryLog`. `sizes` says how many records at most; `member` of the group or not."""
+    """Hands out chunks of a topic of a `MemoryLog`, of at most `sizes()` records. `member`: of the group or not."""
 
     def __init__(self, log: MemoryLog, topic: str, sizes: Callable[[], int] = lambda: 5_000) -> None:
         self.log, self.topic, self.sizes = log, topic, sizes

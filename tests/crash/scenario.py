@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import processors.partition
+import pytest
+
 from processors.member import decide
 from schemas import aggregates, member
 from schemas import facts as fact_codec
@@ -42,19 +43,18 @@ class Scenario:
 
     async def run(self) -> None:
         """Everything, from bootstrap to the comparison."""
-        original = processors.partition.decide
-        processors.partition.decide = self.bug.decide
-        try:
-            await self.world.bootstrap()
-            for _ in range(STEPS):
-                await self._step()
-            await self._peace()
-            await self._compare()
-        finally:
-            processors.partition.decide = original
-            for process in self.world.processes:
-                process.kill()
-            await asyncio.sleep(0)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("processors.partition.decide", self.bug.decide)
+            try:
+                await self.world.bootstrap()
+                for _ in range(STEPS):
+                    await self._step()
+                await self._peace()
+                await self._compare()
+            finally:
+                for process in self.world.processes:
+                    process.kill()
+                await asyncio.sleep(0)
 
     # -- steps ---------------------------------------------------------------------------------------------------
 
@@ -257,11 +257,15 @@ class Scenario:
             seen: set[int] = set()
             for value in self._published(self.world.topics.facts.name, partition):
                 fact = fact_codec.decode(value)
-                if isinstance(fact, Ledger) and fact.event_id and not fact.amends and fact.n not in seen:
-                    if fact.entry in ("earned", "pending") and fact.rule != "comeback":
-                        assert (fact.source, fact.event_id) not in paid
-                        paid.add((fact.source, fact.event_id))
+                if _pays(fact) and fact.n not in seen:
+                    assert (fact.source, fact.event_id) not in paid
+                    paid.add((fact.source, fact.event_id))
                 seen.add(fact.n)
+
+
+def _pays(fact: Any) -> bool:
+    """Whether an action itself earned this, and no correction or comeback that it brought about."""
+    return isinstance(fact, Ledger) and fact.entry in ("earned", "pending") and fact.rule == fact.action
 
 
 KEY = ("kind", "at", "region", "group_id", "action", "period", "dimension", "tier")

@@ -1,7 +1,7 @@
 """Workers that die at every step, freeze, wake up, lose replies and stores: the log decides, every time.
 
-    SEED=17 pytest tests/crash          replays one run
-    pytest tests/crash -m nightly       500 of them
+SEED=17 pytest tests/crash          replays one run
+pytest tests/crash -m nightly       500 of them
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ def told(seed: int) -> dict[str, int]:
     try:
         with capture_logs():
             instantly(scenario.run())
-    except BaseException:
-        print(f"SEED={seed}", scenario.world.counts)
+    except BaseException as error:
+        error.add_note(f"SEED={seed}: {scenario.world.counts}")
         raise
     return scenario.world.counts
 
@@ -35,7 +35,6 @@ def test_state_facts_and_aggregates_equal_the_replay_whatever_died() -> None:
     for seed in SEEDS:
         for what, count in told(seed).items():
             happened[what] = happened.get(what, 0) + count
-    print(happened)
     if "SEED" in os.environ:
         return
     for what in (
@@ -47,7 +46,7 @@ def test_state_facts_and_aggregates_equal_the_replay_whatever_died() -> None:
         "store went back",
         "resumed",
     ):
-        assert happened.get(what), f"{what} never happened, so nothing was shown"
+        assert happened.get(what), f"{what} never happened in {happened}, so nothing was shown"
 
 
 @pytest.mark.nightly

@@ -11,7 +11,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from processors.partition import Failure
+from processors.output import Failure
 from schemas import facts as fact_codec
 from schemas.dead_letters import read_headers
 from schemas.topics import Topics, topics

@@ -33,6 +33,9 @@ from streams.store import Dump, StateStore
 PATIENCE_S = 30.0
 """How long ClickHouse may take to hold what was committed; its sink is 3 s behind at worst when it is well."""
 
+AT_ONCE = 4
+"""Partitions in hand together: while one waits for Kafka or ClickHouse another is folded."""
+
 NAMED_MAX = 3
 """How many members or buckets a difference names; one is enough to begin with."""
 
@@ -114,10 +117,14 @@ class Auditor:
 
     async def run(self) -> Audit:
         """Every partition of the log."""
-        found = Audit(self.settings.log)
-        for partition in range(self.settings.partitions):
-            found.partitions.append(await self.partition(partition))
-        return found
+        some = asyncio.Semaphore(AT_ONCE)
+
+        async def one(partition: int) -> PartitionAudit:
+            async with some:
+                return await self.partition(partition)
+
+        found = await asyncio.gather(*map(one, range(self.settings.partitions)))
+        return Audit(self.settings.log, found)
 
     async def partition(self, partition: int) -> PartitionAudit:
         """One partition: 1 image, 2 replay, 3 ClickHouse."""

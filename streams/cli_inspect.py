@@ -182,6 +182,7 @@ def import_finish(
 
 async def _finish(invocation: Invocation) -> bool:
     settings = invocation.settings
+    await asyncio.to_thread(invocation.topic_id)
     programme, _ = await importer.first_programme(settings)
     async with invocation.store() as store, _importer(invocation, store, programme) as it:
         await it.caught_up()
@@ -239,6 +240,7 @@ def import_history(
 
 async def _history(invocation: Invocation, file: Path) -> importer.Imported:
     settings, now = invocation.settings, invocation.now_ms()
+    await asyncio.to_thread(invocation.topic_id)
     programme, begun = await importer.first_programme(settings)
     entries = histories.history(file, begun, settings.partitions, now)
     calendar = Calendar(programme.zone, programme.day_starts_at)

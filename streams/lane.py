@@ -7,8 +7,10 @@ from collections.abc import Sequence
 
 from aiokafka import ConsumerRecord
 
-from processors.output import Halt
+from processors.output import Halt, Output
 from processors.partition import Partition
+from schemas.verdicts import Verdict
+from streams.metrics import Metrics
 from streams.store import Acquired, Answer
 
 
@@ -38,6 +40,7 @@ class Lane:
         self.gap = (-1, -1)  # where one was seen and what followed: fetched again, and the same again is the log's
         self.stop_before: tuple[int, str] | None = None  # an offset that must not be passed, and why
         self.last_timestamp = 0  # of the last record committed
+        self._told = dict(fold.verdicts)  # how many records ended as what, as far as it was counted
         self.unsure = True  # something was read from the store since it last said that it is ours
         self.tick_sent = self.tick_back = False  # whether a tick of ours is on its way, and came back
 
@@ -63,6 +66,20 @@ class Lane:
         if records[-1].offset - first != len(records) - 1:
             records = [record for at, record in enumerate(records) if record.offset == first + at]
         return records
+
+    def committed(self, out: Output, last: ConsumerRecord, metrics: Metrics) -> None:
+        """Count what a commit made true: what became of the records, what was said, whether our tick came back."""
+        told, self._told = self._told, dict(self.fold.verdicts)
+        for verdict, count in self._told.items():
+            if count > told[verdict]:
+                metrics["memberflow_records"].labels(verdict.value).inc(count - told[verdict])
+        metrics["memberflow_facts_published"].inc(len(out.facts))
+        metrics["memberflow_forwarded_records"].inc(len(out.forwards))
+        for letter in out.letters:
+            source = metrics.source(letter.rejected.source)
+            metrics["memberflow_refused_records"].labels(letter.rejected.reason.value, source).inc()
+        self.last_timestamp = last.timestamp
+        self.tick_back = self.tick_back or self.acquired.owner in out.ticks
 
     def look_again(self, records: Sequence[ConsumerRecord]) -> None:
         """Not all of a chunk was taken: fetch what follows its first gap once more. Raises `Refetch`."""

@@ -86,7 +86,7 @@ class Publisher:
             await self._send(
                 producer, self.topics.actions.name, partition, [(None, tick(owner), NO_HEADERS)], clock
             )
-        except (KafkaError, TimeoutError, OSError) as error:
+        except (KafkaError, IllegalOperation, TimeoutError, OSError) as error:
             await self.restart()
             raise PublishFailed(f"tick for partition {partition}: {error!r}") from error
 

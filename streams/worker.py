@@ -91,7 +91,7 @@ class Worker:
         finally:
             self.metrics["memberflow_chunks_in_flight"].dec()
         self.fail("chunk.committed")
-        self.observe(lane, out, last)
+        lane.committed(out, last, self.metrics)
 
     async def _make_sure(self, lane: Lane) -> None:
         """What was read may be another owner's, or of a store that went back: nothing decided on that gets out."""
@@ -137,13 +137,3 @@ class Worker:
         began = perf_counter()
         yield
         self._stages[stage].observe(perf_counter() - began)
-
-    def observe(self, lane: Lane, out: Output, last: ConsumerRecord) -> None:
-        """Count what a commit made true."""
-        self.metrics["memberflow_facts_published"].inc(len(out.facts))
-        self.metrics["memberflow_forwarded_records"].inc(len(out.forwards))
-        for letter in out.letters:
-            source = self.metrics.source(letter.rejected.source)
-            self.metrics["memberflow_refused_records"].labels(letter.rejected.reason.value, source).inc()
-        lane.last_timestamp = last.timestamp
-        lane.tick_back = lane.tick_back or lane.acquired.owner in out.ticks

@@ -11,7 +11,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import chdir, contextmanager
 from pathlib import Path
 from typing import Any
@@ -28,8 +28,8 @@ NUMBERS = itertools.count(1)
 COMMAND = Path(sys.executable).with_name("memberflow")
 
 
-class Worker:
-    """A running worker. Ended by `Log.worker`, or by a test through `process`."""
+class Running:
+    """A running process. Ended by `Log.process`, or by a test through `process`."""
 
     def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
         self.process, self.log = process, log
@@ -88,18 +88,31 @@ class Log:
         return told[-1]
 
     @contextmanager
-    def worker(self, *, owns: int = PARTITIONS, exit_code: int = 0, **env: str) -> Iterator[Worker]:
+    def worker(self, *, owns: int = PARTITIONS, exit_code: int = 0, **env: str) -> Iterator[Running]:
         """A worker that owns so many partitions when the block begins, and is asked to end after it."""
-        path = self.folder / f"worker-{next(NUMBERS)}.log"
-        with path.open("wb") as file:
-            process = subprocess.Popen([str(COMMAND), "worker"], env=self.env | env, cwd=self.folder, stderr=file)
-        worker = Worker(process, path)
-        try:
-            assert eventually(
-                lambda: process.poll() is not None or len(worker.said("partition acquired")) >= owns,
-                within_s=60,
-            ), path.read_text()
+        with self.process("worker", "partition acquired", owns, env, exit_code) as worker:
             yield worker
+
+    @contextmanager
+    def sink(self, **env: str) -> Iterator[Running]:
+        """A sink that reads facts and aggregates of every partition when the block begins."""
+        with self.process("sink", "sink starts", 2 * PARTITIONS, env) as sink:
+            yield sink
+
+    @contextmanager
+    def process(
+        self, command: str, event: str, times: int, env: Mapping[str, str], exit_code: int = 0
+    ) -> Iterator[Running]:
+        """A command that stays: ready when it has said `event` so often, asked to end after the block."""
+        path = self.folder / f"{command}-{next(NUMBERS)}.log"
+        with path.open("wb") as file:
+            process = subprocess.Popen([str(COMMAND), command], env=self.env | dict(env), cwd=self.folder, stderr=file)
+        running = Running(process, path)
+        try:
+            assert eventually(lambda: process.poll() is not None or len(running.said(event)) >= times, within_s=60), (
+                path.read_text()
+            )
+            yield running
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
             assert process.wait(60) == exit_code, path.read_text()

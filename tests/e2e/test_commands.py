@@ -12,9 +12,12 @@ from pathlib import Path
 import pytest
 from kafka import KafkaProducer
 
+from infra.process import free_ports
 from infra.stack import Stack
+from schemas.settings import ClickHouse, Settings
 from streams.bootstrap import first_control, first_values
 from streams.cli import default_programme
+from streams.http_store import HttpStore
 from streams.keys import private_key
 from streams.programme_log import sealed, spread
 from streams.redis_store import RedisStore
@@ -173,6 +176,31 @@ def test_another_partition_count_is_refused_with_78(begun: Log) -> None:
 
 def test_a_worker_refuses_a_failpoint_that_does_not_exist(begun: Log) -> None:
     assert "CRASH_AT: no point chunk.lost" in begun.no_worker(CRASH_AT="chunk.lost")
+
+
+# -- sink
+
+
+def test_a_sink_stores_answers_sql_and_ends_in_order(stack: Stack, tmp_path: Path) -> None:
+    with free_ports(1) as [port]:
+        own = {"MEMBERFLOW_CLICKHOUSE__HTTP_PORT": str(port), "MEMBERFLOW_CLICKHOUSE__FOLDER": str(tmp_path / "chdb")}
+    log = Log(stack, tmp_path, **own)
+    log.ok("bootstrap")
+    log.send([check_in(i, f"m-{i}", now()) for i in range(25)])
+    with log.sink() as sink, log.worker():
+        assert eventually(lambda: log.verdicts().get("applied") == 25, within_s=30)
+        reader = HttpStore(Settings(clickhouse=ClickHouse(http_port=port)).clickhouse)
+        points = "SELECT sum(points) FROM facts FINAL WHERE log = %(log)s"
+        assert eventually(lambda: reader.query(points, {"log": log.name}) == [(125,)], within_s=30)
+        assert log.ok("reconcile") == "every row is a fact, every fact a row\n"
+        assert {it["what"] for it in json.loads(log.ok("doctor", "--json")) if it["health"] != "ok"} == set()
+        owner = log.refused("migrate", "--status")
+        assert f"process {sink.process.pid} owns the analytics folder" in owner
+    assert sink.said("sink stopped")
+    assert "nobody answers SQL" in log.refused("reconcile")
+    assert log.ok("migrate") == "nothing is pending\n"
+    assert {it["state"] for it in json.loads(log.ok("migrate", "--status", "--json"))} == {"applied"}
+    assert "no partition is stopped at a gap" in log.refused("sink", "resume")
 
 
 # -- dead letters

@@ -1,0 +1,148 @@
+"""A member told in words: what is true at the partition's clock, and what comes if nothing happens."""
+
+import datetime as dt
+
+import msgspec
+import pytest
+
+from processors.partitioner import partition_of
+from schemas import member as member_codec
+from schemas.settings import Settings
+from streams.errors import StateLost, UsageError
+from streams.member_words import Shown, as_data, look_up, shown, words
+from streams.memory_store import MemoryStore
+from streams.replay import Replay
+from streams.store import Identity
+from tests.processors.golden.recorded import LOG, PARTITION, PARTITIONS, record
+from tests.processors.story import DAY, RULES, START, Story, told
+
+
+def at(story: Story, day: float) -> Shown:
+    return shown("m-1", story.state, RULES, START + round(day * DAY), ("live-1", 3, story.offset + 1))
+
+
+def line(it: Shown, label: str) -> str:
+    return next(text for name, text in words(it) if name == label)
+
+
+STREAK = [(day, "check_in") for day in range(8)]
+
+
+@pytest.mark.parametrize(
+    ("steps", "day", "label", "text"),
+    [
+        ([(0.5, "check_in")], 0.5, "points", "5 issued = 5 active + 0 pending"),
+        ([(0.5, "purchase")], 0.5, "points", "99 issued = 0 active + 99 pending"),
+        ([(0.5, "purchase"), (7.5, "tick")], 7.5, "points", "99 issued = 99 active + 0 pending"),
+        ([(0.5, "check_in")], 0.5, "activity", "score 1.000, index 5 of 100"),
+        ([(0.5, "check_in")], 7.5, "activity", "score 0.500, index 2 of 100"),
+        ([(0.5, "check_in")], 0.5, "overall tier", "none"),
+        (
+            [(0.5, "check_in"), (7.5, "tick")],
+            7.5,
+            "overall tier",
+            "yellow, since 2026-03-09 12:00:00+08:00",
+        ),
+        (
+            [(0.5, "check_in")],
+            0.5,
+            "presence",
+            "no tier. If nothing happens, yellow on 2026-03-09 12:00:00+08:00",
+        ),
+        (
+            [(0.5, "check_in"), (7.5, "tick")],
+            8,
+            "presence",
+            "yellow since 2026-03-09 12:00:00+08:00: 7 d without an own action; the last was "
+            "2026-03-02 12:00:00+08:00. If nothing happens, L1 on 2026-04-01 12:00:00+08:00",
+        ),
+        (
+            [(0.5, "purchase"), (100, "tick")],
+            100,
+            "buying",
+            "heavy since 2026-05-31 12:00:00+08:00: 90 d without a purchase; the last was "
+            "2026-03-02 12:00:00+08:00. No graver tier follows",
+        ),
+        ([(0.5, "check_in")], 0.5, "buying", "no tier"),
+        ([(0.5, "check_in"), (9, "leave")], 9, "presence", "no tier"),
+        (STREAK, 7, "streak", "8 days in a row with a check-in, the last on 2026-03-09"),
+        (STREAK, 8.9, "streak", "8 days in a row with a check-in, the last on 2026-03-09"),
+        (STREAK, 9, "streak", "none alive"),
+        ([(0.5, "check_in")], 0.5, "orders", "none"),
+        (
+            [(0.5, "purchase"), (1.5, "purchase")],
+            2,
+            "orders",
+            "2 orders known, the last on 2026-03-03 12:00:00+08:00",
+        ),
+    ],
+)
+def test_a_state_in_words(steps: list[tuple[float, str]], day: float, label: str, text: str) -> None:
+    assert line(at(told(steps), day), label) == text
+
+
+def test_points_on_their_way_and_lots_and_spend_stand_below_their_lines() -> None:
+    it = at(told([(0.5, "purchase"), (8, "purchase"), (40, "check_in")]), 40)
+    below = [text for name, text in words(it) if not name]
+    assert (
+        below
+        == [
+            "203 active points earned in 2026-03",
+            "55 active points earned in 2026-04",
+            "198.00 yuan spent in 2026-03",
+        ]
+        or below[-1] == "198.00 yuan spent in 2026-03"
+    )
+    waiting = at(told([(0.5, "purchase")]), 1)
+    assert "99 become active on 2026-03-09 12:00:00+08:00" in [text for _, text in words(waiting)]
+
+
+@pytest.mark.parametrize(("day", "days"), [(0.5, "1 day"), (29.9, "1 day"), (30, "0 days")])
+def test_active_days_leave_the_last_thirty(day: float, days: str) -> None:
+    story = told([(0.5, "check_in")])
+    story.state.active_bits = 1  # buckets mark it, and a story has none
+    assert line(at(story, day), "last action") == f"2026-03-02 12:00:00+08:00, active on {days} of the last 30"
+
+
+def test_the_same_as_data() -> None:
+    data = as_data(at(told([(0.5, "check_in"), (7.5, "tick")]), 8))
+    assert data["tiers"][0] == {
+        "dimension": "presence",
+        "tier": "yellow",
+        "since": "2026-03-09T12:00:00+08:00",
+        "because": "7 d without an own action",
+        "counted_from": "2026-03-02T12:00:00+08:00",
+        "next_tier": "L1",
+        "next_at": "2026-04-01T12:00:00+08:00",
+    }
+    assert data["as_of"] == dt.datetime.fromtimestamp((START + 8 * DAY) / 1000, RULES_ZONE).isoformat()
+    assert msgspec.json.encode(data)
+
+
+RULES_ZONE = dt.timezone(dt.timedelta(hours=8))
+
+
+async def test_a_member_is_found_in_its_partition_without_owning_it() -> None:
+    identity, store = Identity(LOG, "t", PARTITIONS), MemoryStore(LOG)
+    replay = Replay(identity, "member.actions", PARTITION)
+    await replay.begin()
+    await replay.feed(record(600, 11))
+    image = await replay.dump()
+    await store.bootstrap(PARTITION, identity, "life", dump=image)
+    settings = Settings(log=LOG, partitions=PARTITIONS, _env_file=None)
+    busiest = max(image.states, key=lambda name: member_codec.decode(image.states[name]).issued)
+    it = await look_up(settings, store, busiest)
+    assert (it.member_id, it.partition, it.next_offset) == (busiest, PARTITION, image.next_offset)
+    assert it.issued == member_codec.decode(image.states[busiest]).issued > 0
+    assert (await store.dump(PARTITION)).owner == ""  # type: ignore[union-attr]
+    with pytest.raises(UsageError, match=f"log {LOG} has no member nobody-"):
+        await look_up(
+            settings,
+            store,
+            next(n for n in map("nobody-{}".format, range(99)) if partition_of(n, PARTITIONS) == PARTITION),
+        )
+
+
+async def test_a_log_without_state_is_told_as_such() -> None:
+    with pytest.raises(StateLost, match="partition 0 of log live-1 has no state"):
+        await look_up(Settings(partitions=1, _env_file=None), MemoryStore("live-1"), "m-1")

@@ -14,7 +14,11 @@ from typing import Any
 
 import msgspec
 
+from schemas import personal
 from schemas.actions import ACTIONS, Action, AnyAction, Profile
+from schemas.nesting import DEPTH_MAX, too_deep
+from schemas.personal import blank as blank
+from schemas.personal import looks_like_phone as looks_like_phone
 from schemas.records import (
     FRAME,
     AnyControl,
@@ -31,22 +35,10 @@ from schemas.verdicts import Reason, Rejected
 
 Headers = Sequence[tuple[str, bytes]]
 
-DEPTH_MAX = 32
-"""Deeper nesting is refused. Counted in brackets before decoding: the recursion limit depends on the caller's stack."""
-
 RECORD_BYTES_MAX = 256 * 1024
+_PERSONAL = "personal data is never accepted"
 
-PERSONAL = frozenset(
-    """
-    name full_name first_name last_name real_name nickname surname phone phone_number mobile mobile_number
-    mobile_phone tel telephone cell email mail address id_card id_number passport birth_date wechat wechat_id
-    """.split()
-)
-"""Names of fields that say who somebody is; they are refused as `personal`, and their values are blanked."""
-
-_PHONE = re.compile(r"(?<!\d)(?:\+?86[- ]?)?1[3-9]\d[- ]?\d{4}[- ]?\d{4}(?!\d)")
-_ENTRIES = re.compile(rb'"((?:[^"\\]|\\.){1,64})"\s*:\s*("(?:[^"\\]|\\.)*"|[-+.0-9eE]+)')
-_BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]')
+_SOURCE = re.compile(rb'"source"\s*+:\s*+"((?:[^"\\]|\\.)*+)"', re.DOTALL)
 _UNKNOWN = re.compile(r"unknown field `([^`]*)`(?: - at `([^`]*)`)?")
 _AT = re.compile(r" - at `([^`]*)`")
 
@@ -90,10 +82,12 @@ Decoded = Action | Rejected | Tick | Staff | Derived | Controlled | NotUnderstoo
 
 def decode(value: bytes | None, headers: Headers = ()) -> Decoded:
     """What the bytes say. Control, staff and derived records still need their signature judged."""
-    if value is None or len(value) > RECORD_BYTES_MAX:
-        return Rejected(Reason.TOO_BIG if value else Reason.NOT_JSON, detail=f"{len(value or b'')} bytes")
-    if value.count(b"{") + value.count(b"[") > DEPTH_MAX and depth(value) > DEPTH_MAX:
-        return Rejected(Reason.TOO_DEEP, detail=f"nested deeper than {DEPTH_MAX}", source=_source(value))
+    if value is None:
+        return Rejected(Reason.NOT_JSON, detail="no value")
+    if len(value) > RECORD_BYTES_MAX:
+        return _refused(Reason.TOO_BIG, "$", f"{len(value)} bytes", value)
+    if too_deep(value):
+        return _refused(Reason.TOO_DEEP, "$", f"nested deeper than {DEPTH_MAX}", value)
     if headers and (form := _cloud_event(headers)):
         return _decode_cloud_event(form, value, headers)
     if value.startswith(FRAME):
@@ -105,86 +99,55 @@ def decode(value: bytes | None, headers: Headers = ()) -> Decoded:
     return _checked(action, value)
 
 
-def depth(value: bytes) -> int:
-    """How deep brackets nest outside of strings."""
-    level = deepest = 0
-    for match in _BRACKETS.finditer(value):
-        token = match.group()
-        if token in b"[{":
-            level += 1
-            deepest = max(deepest, level)
-        elif token in b"]}":
-            level -= 1
-    return deepest
-
-
-def blank(value: bytes) -> bytes:
-    """The same text with the values of personal fields and everything that looks like a phone number blanked."""
-
-    def hide(match: re.Match[bytes]) -> bytes:
-        personal = match.group(1).decode(errors="replace").lower() in PERSONAL
-        return b'"' + match.group(1) + b'":"***"' if personal else match.group()
-
-    text = _ENTRIES.sub(hide, value).decode(errors="replace")
-    return _PHONE.sub("***", text).encode()
-
-
-def looks_like_phone(text: str) -> bool:
-    """Whether a string holds a raw mobile number."""
-    return _PHONE.search(text) is not None
-
-
 def _checked(action: Action, value: bytes) -> Action | Rejected:
     """The rules that need no state and no programme, beyond types."""
-    if isinstance(action, Profile):
-        for part, pairs in (("attributes", action.attributes), ("dates", action.dates)):
-            for key, content in (pairs or {}).items():
-                if key.lower() in PERSONAL or (
-                    isinstance(content, (str, int)) and looks_like_phone(str(content))
-                ):
-                    return Rejected(
-                        Reason.PERSONAL, f"$.{part}", "personal data is never accepted", action.source
-                    )
-        if action.home_region and looks_like_phone(action.home_region):
-            return Rejected(
-                Reason.PERSONAL, "$.home_region", "personal data is never accepted", action.source
-            )
+    if isinstance(action, Profile) and (pointer := _personal_part(action)):
+        return Rejected(Reason.PERSONAL, pointer, _PERSONAL, action.source)
     if action.staff:
-        return Rejected(
-            Reason.UNSIGNED, "$.action", "staff actions come signed, from `memberflow`", action.source
-        )
+        return Rejected(Reason.UNSIGNED, "$.action", "staff actions come signed, from `memberflow`", action.source)
     return action
+
+
+def _personal_part(profile: Profile) -> str:
+    """Where a profile holds a name or a raw phone number after all, or ""."""
+    for part, pairs in (("attributes", profile.attributes), ("dates", profile.dates)):
+        for key, content in (pairs or {}).items():
+            if personal.is_personal(key) or looks_like_phone(key) or looks_like_phone(str(content)):
+                return f"$.{part}"
+    for part in ("home_region", "zone", "need"):
+        if looks_like_phone(getattr(profile, part) or ""):
+            return f"$.{part}"
+    return ""
 
 
 def _refusal(text: str, value: bytes) -> Rejected:
     """msgspec's words as a reason and a pointer."""
-    source = _source(value)
     if unknown := _UNKNOWN.search(text):
-        pointer = f"{unknown.group(2) or '$'}.{unknown.group(1)}"
-        if unknown.group(1).lower() in PERSONAL:
-            return Rejected(Reason.PERSONAL, pointer, "personal data is never accepted", source)
-        return Rejected(Reason.UNKNOWN_FIELD, pointer, "no such field; see the schema of this action", source)
+        pointer = f"{unknown.group(2) or '$'}.{unknown.group(1)[:64]}"
+        return _refused(Reason.UNKNOWN_FIELD, pointer, "no such field; see the schema of this action", value)
     at = _AT.search(text)
     pointer = at.group(1) if at else "$"
     detail = _AT.sub("", text)[:200]
     if pointer == "$.action" or text.startswith("Object missing required field `action`"):
-        return Rejected(Reason.UNKNOWN_ACTION, "$.action", f"known: {', '.join(ACTIONS)}", source)
+        return _refused(Reason.UNKNOWN_ACTION, "$.action", f"known: {', '.join(ACTIONS)}", value)
     if "malformed" in text or "truncated" in text or "utf-8" in text.lower() or "JSON" in text:
-        return Rejected(Reason.NOT_JSON, pointer, detail, source)
-    if _ENTRIES.search(value) and any(
-        k.decode(errors="replace").lower() in PERSONAL - {"name"} for k, _ in _ENTRIES.findall(value)
-    ):
-        return Rejected(Reason.PERSONAL, pointer, "personal data is never accepted", source)
-    return Rejected(Reason.INVALID, pointer, detail, source)
+        return _refused(Reason.NOT_JSON, pointer, detail, value)
+    return _refused(Reason.INVALID, pointer, detail, value)
+
+
+def _refused(reason: Reason, pointer: str, detail: str, value: bytes) -> Rejected:
+    """A refusal; whatever else is wrong with it, a record with something personal in it is `personal`."""
+    source, custom = _source(value), b"custom" in value
+    if found := personal.found_in(value, custom=custom):
+        return Rejected(Reason.PERSONAL, found, _PERSONAL, source)
+    return Rejected(reason, pointer, detail, source)
 
 
 def _source(value: bytes) -> str:
     """The sender's name in bytes that could not be decoded, for the count per source; "" when there is none."""
-    for key, content in _ENTRIES.findall(value[:4096]):
-        if key == b"source":
-            name: bytes = content
-            return name.strip(b'"').decode(errors="replace")[:64]
-    return ""
+    found = _SOURCE.search(value, 0, 4096)
+    source = found.group(1).decode(errors="replace")[:64] if found else ""
+    return "" if personal.looks_like_phone(source) else source
 
 
 def _decode_frame(value: bytes) -> Decoded:
@@ -206,20 +169,17 @@ def _decode_signed(framed: Signed, value: bytes) -> Decoded:
     try:
         if isinstance(framed, SignedDerived):
             body = _decode_forward(framed.body)
-            inner = decode(body.value, body.headers)
+            framed_again = body.value.startswith(FRAME)
+            inner = _no_action() if framed_again else decode(body.value, body.headers)
             return Derived(framed, body, inner if isinstance(inner, (Action, Rejected)) else _no_action())
         action = _decode_action(framed.body)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         return _refusal(str(error), bytes(framed.body))
     assert isinstance(framed, SignedStaff)
     if not action.staff:
-        return Rejected(
-            Reason.INVALID, "$.body.action", "only staff actions come in a staff record", action.source
-        )
+        return Rejected(Reason.INVALID, "$.body.action", "only staff actions come in a staff record", action.source)
     if action.operator == action.approved_by:
-        return Rejected(
-            Reason.ONE_PERSON, "$.body.approved_by", "two different people are needed", action.source
-        )
+        return Rejected(Reason.ONE_PERSON, "$.body.approved_by", "two different people are needed", action.source)
     return Staff(framed, action)
 
 
@@ -248,15 +208,23 @@ def _structured(value: bytes) -> dict[str, Any]:
     envelope = msgspec.json.decode(value, type=dict[str, Any])
     data = envelope.get("data")
     if data is None and "data_base64" in envelope:
-        data = msgspec.json.decode(base64.b64decode(str(envelope["data_base64"]), validate=True))
+        data = _decode_base64(envelope["data_base64"])
     return _event(envelope, data)
+
+
+def _decode_base64(text: Any) -> Any:
+    """JSON inside base64, whose nesting nobody has counted yet."""
+    if not isinstance(text, str) or not text.isascii():
+        raise msgspec.ValidationError("Expected base64 - at `$.data_base64`")
+    data = base64.b64decode(text, validate=True)
+    if too_deep(data):
+        raise msgspec.ValidationError(f"Nested deeper than {DEPTH_MAX} - at `$.data_base64`")
+    return msgspec.json.decode(data)
 
 
 def _binary(value: bytes, headers: Headers) -> dict[str, Any]:
     attributes = {
-        name.lower()[3:]: (content or b"").decode()
-        for name, content in headers
-        if name.lower().startswith("ce_")
+        name.lower()[3:]: (content or b"").decode() for name, content in headers if name.lower().startswith("ce_")
     }
     return _event(attributes, msgspec.json.decode(value) if value else {})
 

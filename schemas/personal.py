@@ -1,0 +1,134 @@
+"""What says who somebody is: found in refused records, and blanked before they become dead letters.
+
+Names are known by the field they stand in, phone numbers by their looks. Every pattern here is linear in the text,
+whatever the text: it runs over what a sender wrote to do harm.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+
+from schemas.nesting import too_deep
+
+FIELDS = frozenset(
+    """name fullname firstname lastname givenname familyname realname nickname surname username phone phonenumber
+    phoneno mobile mobilenumber mobilephone tel telephone cell cellphone email emailaddress mail address idcard
+    idnumber passport birthdate dateofbirth wechat wechatid 姓名 名字 手机 手机号 手机号码 电话 电话号码 邮箱 身份证
+    身份证号 地址 微信 微信号""".split()
+)
+"""Without case, `_` and `-`: `phoneNumber` and `phone_number` are one."""
+
+BLANK = "***"
+UNREADABLE = object()
+
+_PHONE = re.compile(r"(?<!\d)(?:\+?86[- ]?)?1[3-9]\d[- ]?\d{4}[- ]?\d{4}(?!\d)")
+_STRING = rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)'
+_ENTRY = re.compile(rb'("(?:[^"\\]|\\.){1,40}+")\s*+:\s*+(' + _STRING + rb"|[-+.0-9eE]++|[\[{]|)", re.DOTALL)
+
+
+def is_personal(field: str) -> bool:
+    """Whether a field of this name says who somebody is."""
+    return "".join(letter for letter in field.lower() if letter.isalnum()) in FIELDS
+
+
+def looks_like_phone(text: str) -> bool:
+    """Whether a string holds a raw mobile number."""
+    return _PHONE.search(text) is not None
+
+
+def found_in(value: bytes, *, custom: bool = False) -> str:
+    """Where in a record something personal stands (a JSON path), or "". A custom action may have a `name`."""
+    allowed = frozenset(["name"]) if custom else frozenset()
+    content = _parsed(value)
+    return _find_in_text(value, allowed) if content is UNREADABLE else _find(content, allowed)
+
+
+def blank(value: bytes) -> bytes:
+    """The same record without the values of personal fields and without everything that looks like a phone number.
+
+    What is no JSON is cut off where a personal field holds more than a text or a number.
+    """
+    content = _parsed(value)
+    return _blanked_text(value) if content is UNREADABLE else msgspec.json.encode(_blanked(content))
+
+
+def _parsed(value: bytes) -> Any:
+    if too_deep(value):
+        return UNREADABLE
+    try:
+        return msgspec.json.decode(value)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return UNREADABLE
+
+
+def _find(content: Any, allowed: frozenset[str]) -> str:
+    """Without recursion, like all here: the stack may be nearly used up."""
+    waiting = [("$", content)]
+    while waiting:
+        path, item = waiting.pop()
+        if isinstance(item, dict):
+            for key, inner in item.items():
+                if looks_like_phone(key):
+                    return path
+                if is_personal(key) and key not in allowed:
+                    return f"{path}.{key[:64]}"
+                waiting.append((f"{path}.{key[:64]}", inner))
+        elif isinstance(item, list):
+            waiting += [(f"{path}[...]", inner) for inner in item]
+        elif _is_phone(item):
+            return path
+    return ""
+
+
+def _find_in_text(value: bytes, allowed: frozenset[str]) -> str:
+    for match in _ENTRY.finditer(value):
+        key = _key(match)
+        if is_personal(key) and key not in allowed:
+            return f"$..{key[:64]}"
+    return "$" if looks_like_phone(value.decode(errors="replace")) else ""
+
+
+def _blanked(content: Any) -> Any:
+    root: list[Any] = [content]
+    waiting: list[Any] = [root]
+    while waiting:
+        holder = waiting.pop()
+        if isinstance(holder, dict):
+            for field in [it for it in holder if is_personal(it) or looks_like_phone(it)]:
+                del holder[field]
+                holder[_PHONE.sub(BLANK, field)] = BLANK
+        for at, inner in list(holder.items() if isinstance(holder, dict) else enumerate(holder)):
+            if isinstance(inner, dict | list):
+                waiting.append(inner)
+            elif _is_phone(inner):
+                holder[at] = _PHONE.sub(BLANK, inner) if isinstance(inner, str) else BLANK
+    return root[0]
+
+
+def _is_phone(item: Any) -> bool:
+    if isinstance(item, int):
+        return 10**10 < item < 10**14 and looks_like_phone(str(item))
+    return isinstance(item, str) and looks_like_phone(item)
+
+
+def _blanked_text(value: bytes) -> bytes:
+    parts, at = [], 0
+    for match in _ENTRY.finditer(value):
+        if is_personal(_key(match)):
+            parts += [value[at : match.start(2)], f'"{BLANK}"'.encode()]
+            at = match.end(2) if match.group(2) not in (b"", b"[", b"{") else len(value)
+            if at == len(value):
+                break
+    text = b"".join([*parts, value[at:]]).decode(errors="replace")
+    return _PHONE.sub(BLANK, text).encode()
+
+
+def _key(match: re.Match[bytes]) -> str:
+    """The field's name, its escapes read."""
+    try:
+        return msgspec.json.decode(match.group(1), type=str)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return match.group(1)[1:-1].decode(errors="replace")

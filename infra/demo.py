@@ -22,6 +22,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
@@ -33,6 +34,7 @@ from rich.table import Table
 from infra import demo_totals as totals
 from infra.demo_numbers import ORDER, Rates, lines, scrape
 from infra.demo_processes import MEMBERFLOW, PYTHON, Processes
+from infra.pace import SENDING
 from infra.process import StackError
 from infra.receiver import VALID
 from infra.stack import Stack
@@ -47,6 +49,10 @@ RATE = 300
 LIVE_S = 15.0
 SETTLE_S = 20.0
 LOOK_S = 0.5
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# Half the work of the broker in its first minute is compiling itself; a demo does not live long enough for more.
+JAVA = "-XX:TieredStopAtLevel=1"
+ACTIONS = 105_000
 CROWD = ["--members", str(MEMBERS), "--seed", str(SEED)]
 # Limits of 7 d silence, 14 d without a purchase and 30 d silence are crossed while the demo runs.
 WAVES = ["--wave", "0.05:7", "--wave", "0.04:14:buying", "--wave", "0.02:30"]
@@ -69,7 +75,7 @@ class Demo:
         self.processes = Processes(folder)
         self.stack = Stack(folder)
         self.rates = Rates()
-        self.sent = 0
+        self.sent = self.runs = 0
         self.began = time.monotonic()
 
     # -- setting up
@@ -89,16 +95,23 @@ class Demo:
             self.memberflow("outreach", "go-live", "--why", "the demo", *PEOPLE)
 
     def _start_stack(self) -> None:
+        self._empty_folder()
+        story = ["history", str(self.folder / "history.jsonl"), "--days", str(DAYS), "--total", str(ACTIONS)]
+        trouble = ["--duplicates", "0.02", "--late", "0.01", *WAVES]
+        self.processes.start("history", [*LOAD, *story, *CROWD, *trouble])
+        os.environ.setdefault("JAVA_TOOL_OPTIONS", JAVA)
+        self.stack.up()
+        os.environ.update(self.stack.env)
+        self.sent = int(json.loads(self.processes.finish("history", '"written"'))["written"])
+
+    def _empty_folder(self) -> None:
+        """Away with what the last demo left, processes first; a folder that is no demo's is refused."""
+        if self.folder.exists() and any(self.folder.iterdir()) and not self.processes.file.exists():
+            raise StackError(f"{_near(self.folder)} holds something that is no demo: name another DEMO_FOLDER")
         self.processes.stop_left_over()
         self.stack.down()
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
-        story = ["history", str(self.folder / "history.jsonl"), "--days", str(DAYS)]
-        trouble = ["--duplicates", "0.02", "--late", "0.01", *WAVES]
-        self.processes.start("history", [*LOAD, *story, *CROWD, *trouble])
-        self.stack.up()
-        os.environ.update(self.stack.env)
-        self.sent = int(json.loads(self.processes.finish("history", '"written"'))["written"])
 
     def _start_pipeline(self) -> None:
         secret = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
@@ -112,27 +125,34 @@ class Demo:
 
     # -- live
 
-    def live(self, seconds: float | None) -> None:
-        """Live traffic and its numbers, for so many seconds or until Ctrl-C."""
-        limit = [] if seconds is None else ["--seconds", str(seconds)]
+    def live(self, seconds: float) -> bool:
+        """Live traffic and its numbers; True when Ctrl-C ended it before its time."""
+        self.runs += 1
+        name = f"load-{self.runs}"
         traffic = ["live", "--rate", str(RATE), "--incidents", "--strays", "0.001"]
-        self.processes.start("load", [*LOAD, *traffic, *CROWD, *limit, *WAVES])
-        end = time.monotonic() + seconds if seconds is not None else float("inf")
-        with Screen(console=self.out, auto_refresh=False, transient=True) as screen:
-            try:
-                while time.monotonic() < end:
-                    screen.update(self.numbers(), refresh=self.out.is_terminal)
-                    time.sleep(max(0.0, min(LOOK_S, end - time.monotonic())))
-            except Stopped as stopped:
-                if seconds is not None or stopped.number != signal.SIGINT:
-                    raise
-        self.out.print(self.numbers())
-        self.processes.ask("load")
-        self.sent += int(json.loads(self.processes.finish("load", '"acknowledged"'))["acknowledged"])
+        self.processes.start(name, [*LOAD, *traffic, *CROWD, *WAVES])
+        is_interrupted = False
+        try:
+            self.processes.wait_for(name, SENDING)
+            self._watch(name, time.monotonic() + seconds)
+        except Stopped as stopped:
+            is_interrupted = stopped.number == signal.SIGINT
+            if not is_interrupted:
+                raise
+        self.out.print(self.numbers(name))
+        self.processes.ask(name)
+        self.sent += int(json.loads(self.processes.finish(name, '"acknowledged"'))["acknowledged"])
+        return is_interrupted
 
-    def numbers(self) -> Table:
+    def _watch(self, name: str, end: float) -> None:
+        with Screen(console=self.out, auto_refresh=False, transient=True) as screen:
+            while (left := end - time.monotonic()) > 0:
+                screen.update(self.numbers(name), refresh=self.out.is_terminal)
+                time.sleep(min(LOOK_S, left))
+
+    def numbers(self, load: str) -> Table:
         """The table of this moment. A process that died is an error."""
-        self.processes.refuse_dead("load")
+        self.processes.refuse_dead(load)
         found = sorted(scrape(self.folder / "targets"), key=lambda it: ORDER.index(it.job))
         return self.rates.shown(lines(found, len(self.webhooks())), time.monotonic())
 
@@ -144,28 +164,27 @@ class Demo:
     # -- the end
 
     def report(self) -> list[str]:
-        """A member in words, the totals, a webhook; returns what is wrong."""
+        """A member in words, the totals by us and by `audit`, a webhook; returns what is wrong."""
         settings = Settings()
         wrong = self._settle(settings)
-        of_member = self._explain_a_member()
-        states, cut = totals.of_states(settings)
-        found = {
-            "Redis states": states,
-            "facts topic": asyncio.run(totals.of_topic(settings, cut)),
-            "ClickHouse": totals.of_tables(settings, cut),
-        }
-        self.out.print(totals.shown(found))
-        wrong += totals.differences(found)
-        self.out.print("[bold]memberflow audit[/bold]")
-        try:
-            self.out.print(self.memberflow("audit"), highlight=False)
-        except StackError as error:
-            wrong.append(str(error))
         received = self.webhooks()
-        self.out.print(received[-1] if received else "no webhook was received", style="green" if received else "red")
+        told = MEMBER.search(received[-1]) if received else None
+        member = told.group(1) if told else "m-0000000"
+        pool = ThreadPoolExecutor(2)
+        try:
+            in_words = pool.submit(self.memberflow, "member", "show", member)
+            audited = pool.submit(self.memberflow, "audit")
+            found = _totals(settings)
+            wrong += self._print(f"memberflow member show {member}", in_words)
+            self.out.print(totals.shown(found))
+            wrong += totals.differences(found)
+            wrong += self._print("memberflow audit", audited)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
         if not received:
             wrong.append("no webhook with a valid signature was received")
-        self._say_what_next(of_member)
+        self.out.print(received[-1] if received else wrong[-1], style="green" if received else "red")
+        self._say_what_next(member)
         return wrong
 
     def _settle(self, settings: Settings) -> list[str]:
@@ -176,13 +195,6 @@ class Demo:
         self.out.print(f"{self.sent:,} records were sent (file and generator), {judged:,} were judged (states)")
         return [] if judged == self.sent else [f"{self.sent:,} records were sent, {judged:,} judged"]
 
-    def _explain_a_member(self) -> str:
-        told = [found for line in self.webhooks() if (found := MEMBER.search(line))]
-        member = told[-1].group(1) if told else "m-0000000"
-        self.out.print(f"[bold]memberflow member show {member}[/bold]")
-        self.out.print(self.memberflow("member", "show", member), highlight=False)
-        return member
-
     def _say_what_next(self, member: str) -> None:
         env = f"--env-file {_near(self.folder / 'stack.env')}"
         again = f"{_near(Path(PYTHON))} -m infra.stack up --data {_near(self.folder)}"
@@ -190,6 +202,16 @@ class Demo:
         if not self.is_endless:
             self.out.print(f"  {again}", highlight=False, soft_wrap=True)
         self.out.print(f"  {_near(Path(MEMBERFLOW))} {env} member show {member}", highlight=False, soft_wrap=True)
+
+    def _print(self, title: str, said: Future[str]) -> list[str]:
+        """What a command says, as it says it; a failure is something wrong."""
+        self.out.print(title, style="bold", highlight=False)
+        try:
+            for line in said.result().splitlines():
+                self.out.print(line.rstrip(), highlight=False, markup=False)
+        except StackError as error:
+            return [str(error)]
+        return []
 
     def memberflow(self, *arguments: str) -> str:
         """Runs one of our commands, as a person would."""
@@ -210,6 +232,13 @@ class Demo:
         self.stack.down()
 
 
+def _totals(settings: Settings) -> dict[str, totals.Totals]:
+    """Each store asked alone, at one cut."""
+    states, cut = totals.of_states(settings)
+    topic = asyncio.run(totals.of_topic(settings, cut))
+    return {"Redis states": states, "facts topic": topic, "ClickHouse": totals.of_tables(settings, cut)}
+
+
 def _near(path: Path) -> str:
     """A path as somebody who stands in this folder would type it."""
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
@@ -221,14 +250,14 @@ def demo(folder: Path, seconds: float, out: Console, *, is_endless: bool) -> int
         running = Demo(folder, out, is_endless=is_endless)
         try:
             running.set_up()
-            running.live(seconds)
+            is_interrupted = running.live(seconds)
             wrong = running.report()
-            if is_endless:
-                out.print("It goes on until Ctrl-C, then the totals are compared once more.")
-                running.live(None)
+            if is_endless and not is_interrupted:
+                out.print("It goes on until Ctrl-C, then the totals are compared once more.", style="bold")
+                running.live(float("inf"))
                 wrong += running.report()
         finally:
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in SIGNALS:
                 signal.signal(number, signal.SIG_IGN)  # a second Ctrl-C must not leave half of them behind
             running.close()
     for what in wrong:
@@ -270,7 +299,7 @@ def main() -> None:
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     for name in [name for name in os.environ if name.startswith("MEMBERFLOW_")]:
         del os.environ[name]  # the demo has a stack of its own, whatever this shell works with
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in SIGNALS:
         signal.signal(number, _stop)
     folder = Path(os.environ.get("DEMO_FOLDER", ROOT / ".stack" / "demo")).absolute()
     try:

@@ -22,16 +22,17 @@ class Processes:
     def __init__(self, folder: Path) -> None:
         self.folder, self.file = folder, folder / "demo.json"
         self._running: dict[str, Running] = {}
+        self._commands: set[subprocess.Popen[bytes]] = set()
 
     def start(self, name: str, command: Sequence[str]) -> None:
         """Starts a process that stays."""
         self._running[name] = spawn(list(command), self.folder, self.folder / f"{name}.log")
         self._write()
 
-    def run(self, name: str, command: Sequence[str], limit_s: float = 120.0) -> str:
-        """Runs a command to its end; returns what it printed. A failure is an error with its last words."""
+    def run(self, name: str, command: Sequence[str], limit_s: float = 180.0) -> str:
+        """Runs a command to its end, from any thread; returns what it printed. A failure is an error."""
         output, errors = self.folder / f"{name}.out", self.folder / f"{name}.log"
-        with output.open("wb") as out, errors.open("ab") as err:
+        with output.open("wb") as out, errors.open("wb") as err:
             child = subprocess.Popen(
                 list(command),
                 cwd=self.folder,
@@ -40,14 +41,17 @@ class Processes:
                 stderr=err,
                 start_new_session=True,
             )
+        self._commands.add(child)
+        deadline = time.monotonic() + limit_s
         try:
-            code = child.wait(limit_s)
-        except subprocess.TimeoutExpired:
-            raise StackError(f"{name} took longer than {limit_s:.0f} s: look into {errors}") from None
+            while (code := child.poll()) is None:
+                self.refuse_dead()  # what the command waits for would never come
+                if time.monotonic() > deadline:
+                    raise StackError(f"{name} took longer than {limit_s:.0f} s: look into {errors}")
+                time.sleep(POLL_S)
         finally:
-            if child.poll() is None:
-                child.kill()
-                child.wait()
+            _kill(child)
+            self._commands.discard(child)
         if code:
             raise StackError(f"{name} failed: {last_words(errors)} (all of it in {errors})")
         return output.read_text(errors="replace")
@@ -61,6 +65,8 @@ class Processes:
 
     def stop_all(self) -> None:
         """Ends what is still there, the last started first."""
+        for child in list(self._commands):
+            _kill(child)
         for name in reversed(list(self._running)):
             self.stop(name)
 
@@ -107,3 +113,10 @@ class Processes:
     def _write(self) -> None:
         told = {name: {"pid": it.pid, "started": it.started} for name, it in self._running.items()}
         self.file.write_text(json.dumps(told))
+
+
+def _kill(child: subprocess.Popen[bytes]) -> None:
+    """Ends a command that has not ended; nothing of ours is lost by that."""
+    if child.poll() is None:
+        child.kill()
+        child.wait()

@@ -14,7 +14,7 @@ from infra.members import DAY_MS, HOUR_MS, Crowd, Member
 from infra.traffic import CLEAN, Trouble, Writer
 
 ZONE = "Asia/Shanghai"
-PER_DAY = 1.4
+PER_DAY = 1.2
 
 
 class Span(NamedTuple):

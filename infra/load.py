@@ -18,6 +18,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -115,8 +116,8 @@ def live(
     )
     sender = Sender(settings.kafka.bootstrap, topics(settings.log).actions.name, codec)
     run = Run(stream, sender, Limits(rate, seconds, total), now_ms, has_incidents=incidents)
-    serve(run, settings.metrics)
-    asyncio.run(run.run())
+    with served(run, settings.metrics):
+        asyncio.run(run.run())
     print(json.dumps(run.summary()))
 
 
@@ -135,17 +136,24 @@ class Shown(Collector):
         yield trouble
 
 
-def serve(run: Run, settings: Metrics) -> None:
-    """Metrics on loopback, the address left where Prometheus looks, as every process of ours does."""
+@contextmanager
+def served(run: Run, settings: Metrics) -> Iterator[None]:
+    """Metrics on loopback, the address left where Prometheus looks as long as it is true."""
     registry = CollectorRegistry()
     registry.register(Shown(run))
     server, _ = start_http_server(settings.port, addr=settings.host, registry=registry)
-    if settings.targets is not None:
-        settings.targets.mkdir(parents=True, exist_ok=True)
-        target = [{"targets": [f"{settings.host}:{server.server_port}"], "labels": {"job": "memberflow-load"}}]
-        path = settings.targets / f"load-{os.getpid()}.json"
-        path.with_suffix(".tmp").write_text(json.dumps(target))
-        path.with_suffix(".tmp").rename(path)
+    if settings.targets is None:
+        yield
+        return
+    settings.targets.mkdir(parents=True, exist_ok=True)
+    target = [{"targets": [f"{settings.host}:{server.server_port}"], "labels": {"job": "memberflow-load"}}]
+    path = settings.targets / f"load-{os.getpid()}.json"
+    path.with_suffix(".tmp").write_text(json.dumps(target))
+    path.with_suffix(".tmp").rename(path)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
 
 
 def waves(texts: Sequence[str] | None) -> list[Wave]:

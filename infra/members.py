@@ -16,7 +16,7 @@ DAY_MS = 24 * HOUR_MS
 HOURS_OF_WEEK = 168
 
 REGIONS = {"east": 32, "south": 24, "north": 18, "central": 12, "west": 9, "overseas": 5}
-MEMBERS_PER_GROUP = 60
+MEMBERS_PER_GROUP = 250
 SILENT_SHARE = 0.15
 """Members who hardly ever act; every real programme has them."""
 
@@ -50,7 +50,7 @@ class Wave(NamedTuple):
 
     share: float
     days: float
-    spread_s: float = 90.0
+    spread_s: float = 300.0
     only_purchases: bool = False
 
 
@@ -121,7 +121,7 @@ def _members(size: int, rng: random.Random, waves: tuple[Wave, ...]) -> list[Mem
     members = []
     for index in range(size):
         group, home = rng.choices(groups, cum_weights=sizes)[0]
-        moved = rng.random() < 0.1
+        moved = rng.random() < 0.05
         region = rng.choices(regions, cum_weights=weights)[0] if moved else home
         wave = _wave(rng.random(), waves)
         lively = min(LIVELINESS_MAX, rng.paretovariate(1.4)) * (0.02 if rng.random() < SILENT_SHARE else 1)

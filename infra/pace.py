@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 import time
 from collections.abc import Callable
 from typing import NamedTuple
@@ -11,6 +12,7 @@ from typing import NamedTuple
 from infra.live import Live, Record
 from infra.sender import Sender
 
+SENDING = "sending begins"
 SLOT_S = 0.02
 FILL_BLOCK = 8_000
 """Records handed over at once when there is no pace: some batches for each partition."""
@@ -46,6 +48,7 @@ class Run:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
         async with self.sender:
+            print(SENDING, file=sys.stderr, flush=True)
             self._start = time.monotonic()
             while not self._is_over():
                 await self._slot()

@@ -86,20 +86,27 @@ def decode(value: bytes | None, headers: Headers = ()) -> Decoded:
         return Rejected(Reason.NOT_JSON, detail="no value")
     if len(value) > RECORD_BYTES_MAX:
         return _refused(Reason.TOO_BIG, "$", f"{len(value)} bytes", value)
-    if too_deep(value):
-        return _refused(Reason.TOO_DEEP, "$", f"nested deeper than {DEPTH_MAX}", value)
-    if headers and (form := _cloud_event(headers)):
-        return _decode_cloud_event(form, value, headers)
-    if value.startswith(FRAME):
-        return _decode_frame(value)
+    if (headers and _cloud_event(headers)) or value.startswith(FRAME):
+        return _too_deep(value) or _decode_other(value, headers)
     try:
-        action = _decode_action(value)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        return _refusal(str(error), value)
-    return _checked(action, value)
+        action = _decode_action(value)  # what it accepts is flat: depth is counted only for what it refuses
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        return _too_deep(value) or _refusal(str(error), value)
+    if action.staff or type(action) is Profile:
+        return _checked(action)
+    return action
 
 
-def _checked(action: Action, value: bytes) -> Action | Rejected:
+def _too_deep(value: bytes) -> Rejected | None:
+    return _refused(Reason.TOO_DEEP, "$", f"nested deeper than {DEPTH_MAX}", value) if too_deep(value) else None
+
+
+def _decode_other(value: bytes, headers: Headers) -> Decoded:
+    form = _cloud_event(headers)
+    return _decode_cloud_event(form, value, headers) if form else _decode_frame(value)
+
+
+def _checked(action: Action) -> Action | Rejected:
     """The rules that need no state and no programme, beyond types."""
     if isinstance(action, Profile) and (pointer := _personal_part(action)):
         return Rejected(Reason.PERSONAL, pointer, _PERSONAL, action.source)
@@ -201,7 +208,7 @@ def _decode_cloud_event(form: str, value: bytes, headers: Headers) -> Decoded:
         action = msgspec.convert(event, AnyAction)
     except (msgspec.MsgspecError, UnicodeDecodeError, binascii.Error) as error:
         return _refusal(str(error), value)
-    return _checked(action, value)
+    return _checked(action)
 
 
 def _structured(value: bytes) -> dict[str, Any]:

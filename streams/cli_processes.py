@@ -16,7 +16,7 @@ from typing import Annotated, Any, Protocol
 import structlog
 import typer
 
-from streams.errors import UsageError
+from streams.errors import MemberflowError, UsageError
 from streams.failpoints import Failpoints, parse
 from streams.keys import private_key
 from streams.wiring import Invocation, refuse_two_owners, run
@@ -164,6 +164,11 @@ async def stay(invocation: Invocation, job: Any, process: Process, metrics: Any)
     log.info(f"{job} starts", log=settings.log, metrics_port=port, pid=os.getpid())
     try:
         await process.run()
+    except MemberflowError:
+        raise
+    except Exception as error:
+        log.exception(f"{job} ends because of what it cannot cure")
+        raise typer.Exit(1) from error
     finally:
         if settings.metrics.targets is not None:  # Prometheus need not look for what ended in order
             (settings.metrics.targets / f"{job}-{os.getpid()}.json").unlink(missing_ok=True)

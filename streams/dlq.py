@@ -23,7 +23,7 @@ from schemas.records import FRAME
 from schemas.settings import Settings
 from schemas.topics import topics
 from schemas.verdicts import Reason, Rejected
-from streams.errors import BrokerUnavailable, InputInvalid, UsageError
+from streams.errors import BrokerUnavailable, UsageError
 from streams.log_reader import LogReader
 
 ANSWER_S = 30.0
@@ -87,14 +87,13 @@ class Letter(NamedTuple):
         }
 
 
-def letter_of(record: ConsumerRecord) -> Letter:
-    """A record of the dead-letter topic. Raises `InputInvalid` for what no worker has written."""
+def letter_of(record: ConsumerRecord) -> Letter | None:
+    """A record of the dead-letter topic; None for what no worker of this release has written."""
     headers = [(name, content or b"") for name, content in record.headers]
     try:
         rejected, _, _, origin = read_headers(tuple(headers))
-    except (KeyError, ValueError) as error:
-        where = f"{record.partition}:{record.offset}"
-        raise InputInvalid(f"{where} is no dead letter of a worker ({error!r})", remedy="choose another") from error
+    except (KeyError, ValueError):
+        return None
     return Letter(
         record.partition, record.offset, record.timestamp, record.key, record.value, headers, rejected, origin
     )
@@ -125,7 +124,7 @@ class DeadLetters:
         bounds = await self._reader.all_bounds(range(self.partitions))
         spans = {p: (first if last is None else max(first, end - last), end) for p, (first, end) in bounds.items()}
         async for records in self._reader.read_all(spans):
-            for letter in map(letter_of, records):
+            for letter in filter(None, map(letter_of, records)):
                 if reason is None or letter.rejected.reason is reason:
                     yield letter
 
@@ -144,7 +143,8 @@ class DeadLetters:
         first, end = await self._reader.bounds(partition)
         if first <= offset < end:
             async for records in self._reader.read(partition, offset, offset + 1):
-                return letter_of(records[0])
+                if letter := letter_of(records[0]):
+                    return letter
         raise UsageError(f"there is no dead letter {name}", remedy="see `memberflow dlq list`")
 
     async def replay(self, letters: Sequence[Letter], progress: Callable[[], None] = lambda: None) -> list[str]:

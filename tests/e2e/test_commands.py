@@ -210,6 +210,7 @@ def test_a_poison_record_is_listed_shown_and_replayed(begun: Log, kafka_bootstra
     poison = b'{"action": "check_in", "member_id": "m-1"'
     blanked = json.dumps(check_in(7, "m-2", now(), phone="13800138000")).encode()
     with KafkaProducer(bootstrap_servers=kafka_bootstrap) as producer:
+        producer.send(begun.topics.dead_letters.name, b"written by hand", partition=0).get(30)
         producer.send(begun.topics.actions.name, poison, key=b"m-1", partition=1, headers=[("trace", b"t-1")]).get(30)
         producer.send(begun.topics.actions.name, blanked, key=b"m-2", partition=2).get(30)
         producer.flush()
@@ -230,6 +231,7 @@ def test_a_poison_record_is_listed_shown_and_replayed(begun: Log, kafka_bootstra
         assert headers["trace"] == "t-1"
         assert begun.ok("dlq", "replay", "--reason", "not_json") == "replayed 2\n"
 
+    assert "there is no dead letter 0:0" in begun.refused("dlq", "show", "0:0")
     [second] = begun.letters("--reason", "personal")
     assert "13800138000" not in json.dumps(second)
     assert "1 not replayed" in begun.refused("dlq", "replay", second["letter"])

@@ -16,6 +16,15 @@ from aiokafka.structs import TopicPartition
 from streams.errors import BrokerUnavailable
 
 ANSWER_SECONDS = 30.0
+STOP_SECONDS = 5.0
+
+
+async def stop_consumer(consumer: Any) -> None:
+    """Ends a consumer, also when aiokafka's fetcher has swallowed its cancellation and would be waited for for ever."""
+    try:
+        await asyncio.wait_for(consumer.stop(), timeout=STOP_SECONDS)
+    except TimeoutError:
+        await consumer._client.close()
 
 
 class LogReader:
@@ -41,7 +50,7 @@ class LogReader:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._consumer.stop()
+        await stop_consumer(self._consumer)
 
     async def bounds(self, partition: int) -> tuple[int, int]:
         """The log's first offset, and its end (next to be written)."""
@@ -65,6 +74,8 @@ class LogReader:
 
     async def read(self, partition: int, start: int, end: int) -> AsyncIterator[list[ConsumerRecord]]:
         """Records with start <= offset < end, in chunks; markers are passed in silence."""
+        if start >= end:
+            return
         at = TopicPartition(self.topic, partition)
         self._consumer.assign([at])
         self._consumer.seek(at, start)

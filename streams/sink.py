@@ -30,6 +30,7 @@ from schemas.tables import AGGREGATES, BLOCK_ROWS_MAX, FACTS, month_of
 from schemas.topics import topics
 from streams.analytics import AnalyticsStore, Block, Blocks, StatementRefused
 from streams.errors import AnalyticsUnavailable, BrokerUnavailable, MemberflowError
+from streams.log_reader import stop_consumer
 from streams.sequence import LastSeen
 from streams.sink_start import ANSWER_S, Start, committed, group_of, highest_rows, start_of
 
@@ -190,7 +191,7 @@ class Sink(ConsumerRebalanceListener):  # type: ignore[misc]
             if task is not None:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
-        await self._consumer.stop()
+        await stop_consumer(self._consumer)
 
     # -- partitions ----------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from schemas.tables import AGGREGATES, BLOCK_ROWS_MAX, FACTS
 from schemas.topics import topics
 from streams.analytics import Reader
 from streams.errors import BrokerUnavailable, UsageError
+from streams.log_reader import stop_consumer
 from streams.sequence import LastSeen, decode
 
 ANSWER_S = 30.0
@@ -152,4 +153,4 @@ async def _consumer(bootstrap: str, group: str, places: list[TopicPartition]) ->
     except (KafkaError, OSError, TimeoutError) as error:
         raise BrokerUnavailable(f"Kafka does not answer ({error!r})") from error
     finally:
-        await consumer.stop()
+        await stop_consumer(consumer)

@@ -89,7 +89,7 @@ def decode(value: bytes | None, headers: Headers = ()) -> Decoded:
     if (headers and _cloud_event(headers)) or value.startswith(FRAME):
         return _too_deep(value) or _decode_other(value, headers)
     try:
-        action = _decode_action(value)  # what it accepts is flat: depth is counted only for what it refuses
+        action: Action = _decode_action(value)  # what it accepts is flat: depth is counted only for what it refuses
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         return _too_deep(value) or _refusal(str(error), value)
     if action.staff or type(action) is Profile:

@@ -57,6 +57,8 @@ class Arena:
 
     async def settle(self) -> None:
         """The population as it was before the log's first action."""
+        for old in self.targets.glob("*.json"):
+            old.unlink()
         await settle(self.settings, self.store, self.topic_id, self.population)
 
     async def wipe(self) -> None:
@@ -76,8 +78,6 @@ class Arena:
     @contextmanager
     def running(self, *commands: Sequence[str]) -> Iterator[list[subprocess.Popen[bytes]]]:
         """Python modules as processes, ended in order at the end."""
-        for old in self.targets.glob("*.json"):
-            old.unlink()
         processes: list[subprocess.Popen[bytes]] = []
         log = self.stack.folder / f"{self.settings.log}-processes.log"
         try:
@@ -86,8 +86,9 @@ class Arena:
                     arguments = [sys.executable, *command]
                     processes.append(subprocess.Popen(arguments, env=self.env, stdout=out, stderr=out))
             yield processes
-        except BaseException:
-            print(log.read_text(errors="replace")[-2_000:], file=sys.stderr)
+        except BenchFailed as error:
+            if not hasattr(error, "__notes__"):
+                error.add_note(log.read_text(errors="replace")[-2_000:])
             raise
         finally:
             for process in processes:

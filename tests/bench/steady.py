@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import subprocess
 import time
 from collections.abc import Iterable
@@ -44,7 +45,8 @@ async def measure(stack: Stack, members: int, seconds: float, profiles: Path | N
     with arena.running(*watchers, arena.worker(), ["-m", "streams.cli", "sink"]) as processes:
         span, cpu = await _traffic(arena, processes, members, seconds)
     stamps = await _stamps(arena)
-    late = {name: _late(stamps, read(file), span) for name, file in zip(("commit", "row"), files, strict=True)}
+    seen = {"commit": read(files[0]), "row": read(files[1])}
+    late = {name: _late(stamps, looks, span) for name, looks in seen.items()}
     await arena.close()
     measured = len(late["commit"])
     figures = [Figure("actions appended", measured / (span[1] - span[0]) * 1000, "actions/s")]
@@ -53,7 +55,10 @@ async def measure(stack: Stack, members: int, seconds: float, profiles: Path | N
     figures += [Figure(f"CPU of {name}", 100 * used / (seconds + WARM_UP_SECONDS), "%") for name, used in cpu.items()]
     worst = {name: max(found, default=0) for name, found in late.items()}
     note = f"{seconds:.0f} s; Redis is asked every 5 ms, SQL every 50 ms: what is seen later counts as later"
-    return Section("Steady", figures, {"measured": measured, "worst_ms": worst}, note)
+    never = {name: found.count(math.inf) for name, found in late.items()}
+    if any(never.values()):
+        note += f"; never seen: {never['commit']:,} committed, {never['row']:,} as rows"
+    return Section("Steady", figures, {"measured": measured, "worst_ms": worst, "never_seen": never}, note)
 
 
 async def _traffic(
@@ -69,7 +74,7 @@ async def _traffic(
     with arena.running(_module("traffic", *where, members, PER_SECOND, total)) as [traffic]:
         while traffic.poll() is None:
             if any(process.poll() is not None for process in processes):
-                raise BenchFailed("a process ended by itself; its last words are above")
+                raise BenchFailed("a process ended by itself; its last words are below")
             await asyncio.sleep(0.5)
         ended = wall()
     if traffic.returncode:
@@ -77,7 +82,8 @@ async def _traffic(
     after = cpu_seconds(watched)
     await asyncio.sleep(DRAIN_SECONDS)
     first = max(began + WARM_UP_SECONDS, ended - seconds)
-    return (int(first * 1000), int(ended * 1000)), {name: after[name] - before[name] for name in watched}
+    # The last second is left out: an action without a fact is seen when a later one is.
+    return (int(first * 1000), int((ended - 1) * 1000)), {name: after[name] - before[name] for name in watched}
 
 
 async def _ready(arena: Arena) -> None:
@@ -103,24 +109,22 @@ async def _stamps(arena: Arena) -> dict[int, Stamps]:
     return found
 
 
-def _late(stamps: dict[int, Stamps], seen: list[tuple[int, Place]], span: tuple[int, int]) -> list[int]:
-    """For every action stamped inside the span: how many ms later it was seen to be there."""
+def _late(stamps: dict[int, Stamps], seen: list[tuple[int, Place]], span: tuple[int, int]) -> list[float]:
+    """For every action stamped inside the span: how many ms later it was seen to be there. Never seen = infinite."""
     return [late for partition, runs in stamps.items() for late in _late_in(partition, runs, seen, span)]
 
 
-def _late_in(partition: int, runs: Stamps, seen: list[tuple[int, Place]], span: tuple[int, int]) -> Iterable[int]:
+def _late_in(partition: int, runs: Stamps, seen: list[tuple[int, Place]], span: tuple[int, int]) -> Iterable[float]:
     looks = iter(seen)
     look = next(looks, None)
     for stamp, offset in runs:
         while look is not None and look[1][partition] <= offset:
             look = next(looks, None)
-        if look is None:
-            return
         if span[0] <= stamp < span[1]:
-            yield max(0, look[0] - stamp)
+            yield math.inf if look is None else max(0, look[0] - stamp)
 
 
-def _figures(name: str, late: list[int], targets: dict[float, float]) -> list[Figure]:
+def _figures(name: str, late: list[float], targets: dict[float, float]) -> list[Figure]:
     return [
         Figure(f"{name}, p{share * 100:.0f}", percentile(late, share), "ms", "<=", target)
         for share, target in targets.items()

@@ -117,7 +117,7 @@ async def until(
 
 def _alive(processes: Sequence[subprocess.Popen[bytes]]) -> None:
     if any(process.poll() is not None for process in processes):
-        raise BenchFailed("a process ended by itself; its last words are above")
+        raise BenchFailed("a process ended by itself; its last words are below")
 
 
 def _rewrite(arena: Arena) -> None:

@@ -47,7 +47,7 @@ def visible(host: str, port: int, log: str) -> Callable[[], Place]:
     """How far the facts are that a query finds."""
     store = HttpStore(ClickHouse(http_host=host, http_port=port))
     seen = [0] * PARTITIONS
-    sql = "SELECT src_partition, max(src_offset) + 1 FROM facts WHERE log = {log} AND src_offset >= {low}"
+    sql = "SELECT src_partition, max(src_offset) + 1 FROM facts WHERE log = %(log)s AND src_offset >= %(low)s"
 
     def look() -> Place:
         try:

@@ -129,7 +129,7 @@ class Demo:
         """Live traffic and its numbers; True when Ctrl-C ended it before its time."""
         self.runs += 1
         name = f"load-{self.runs}"
-        traffic = ["live", "--rate", str(RATE), "--incidents", "--strays", "0.001"]
+        traffic = ["live", "--rate", str(RATE), "--incidents", "--strays", "0.005"]
         self.processes.start(name, [*LOAD, *traffic, *CROWD, *WAVES])
         is_interrupted = False
         try:

@@ -96,11 +96,11 @@ class Run:
         return min(due, FILL_BLOCK, total - self._taken if total else FILL_BLOCK)
 
     async def _incident(self, second: int, now: int) -> None:
-        if second == 3:
+        if second == 2:
             await self._send(self.stream.storm(times=3), now)
-        elif second == 6:
+        elif second == 3:
             await self._send(self.stream.late_batch(300, now), now)
-        elif second == 9:
+        elif second == 1:
             await self._send(self.stream.poison_burst(25, now), now)
 
     async def _send(self, records: list[Record], now: int) -> None:

@@ -72,7 +72,7 @@ def left_in(folder: Path) -> dict[int, str]:
 
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
-    return run_demo(tmp_path_factory.mktemp("demo") / "demo", "5")
+    return run_demo(tmp_path_factory.mktemp("demo") / "demo", "6")
 
 
 def test_it_stops_by_itself_with_equal_totals_and_leaves_no_process(ran: Ran) -> None:

@@ -8,7 +8,6 @@ drop it and acquire again.
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 
 from processors import control, signature
@@ -23,11 +22,11 @@ from schemas import decoding
 from schemas import facts as fact_codec
 from schemas import partition as partition_codec
 from schemas.actions import Action
-from schemas.dead_letters import VALUE_BYTES_MAX, DeadLetter
+from schemas.dead_letters import VALUE_BYTES_MAX, DeadLetter, Headers, beside, hashed
 from schemas.decoding import Controlled, Decoded, Derived, Staff, blank
 from schemas.facts import Fact
 from schemas.partition import PartitionState
-from schemas.records import Cause, Forward, Tick
+from schemas.records import FORWARD_BYTES_MAX, Cause, Forward, Tick
 from schemas.verdicts import Reason, Rejected, Verdict
 
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
@@ -344,9 +343,11 @@ class Partition:
         """A record that another partitioner put here goes to its own partition, once."""
         if forwarded:
             return self._reject(record, Rejected(Reason.STRAY, detail="forwarded, and still a stray"))
+        headers = headers_of(record)
+        if len(record.value or b"") + sum(len(n) + len(content) for n, content in headers) > FORWARD_BYTES_MAX:
+            return self._reject(record, Rejected(Reason.STRAY, detail="too big to be forwarded; mind the partitioner"))
         cause = Cause(self.state.log, self.number, self.offset, self.index)
         self.index += 1
-        headers = tuple((name, bytes(content or b"")) for name, content in record.headers)
         self.out.forwards.append((home, Forward(cause, action.member_id, record.value or b"", headers)))
         self.verdicts[Verdict.FORWARDED] += 1
         return None
@@ -367,16 +368,17 @@ class Partition:
     def _reject(self, record: RecordLike, rejected: Rejected, failure: Failure | None = None) -> None:
         value, personal = record.value, rejected.reason is Reason.PERSONAL
         if value is not None and len(value) > VALUE_BYTES_MAX:
-            value = b"sha256:" + hashlib.sha256(value).hexdigest().encode()
+            value = hashed(value)
         elif personal and value is not None:
             value = blank(value)
+        key, headers = beside(record.key, headers_of(record))
         letter = DeadLetter(
             topic=self.topic,
             partition=self.number,
             offset=self.offset,
-            key=record.key,
+            key=key,
             value=value,
-            headers=tuple((name, bytes(content or b"")) for name, content in record.headers),
+            headers=headers,
             rejected=rejected,
             exception=failure.exception if failure else "",
             stacktrace=failure.stacktrace if failure else "",
@@ -425,6 +427,11 @@ class Partition:
         self.index += 1
         self.out.facts.append(fact_codec.encode(fact))
         self.out.fact_keys.append(fact.member_id.encode())
+
+
+def headers_of(record: RecordLike) -> Headers:
+    """A record's headers, those without a value as empty ones."""
+    return tuple((name, bytes(content or b"")) for name, content in record.headers)
 
 
 def subject(item: Decoded) -> str | None:

@@ -2,12 +2,34 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from msgspec import Struct
 
 from schemas.verdicts import Reason, Rejected
 
 VALUE_BYTES_MAX = 900 * 1024
 """What fits the topic with its headers; of anything bigger a hash and the position are kept."""
+
+
+BESIDE_BYTES_MAX = 64 * 1024
+"""What key and headers of the original may take together. They compress, so the log takes more of them than we can."""
+
+Headers = tuple[tuple[str, bytes], ...]
+
+
+def hashed(content: bytes) -> bytes:
+    """What is kept of something too big to be kept."""
+    return b"sha256:" + hashlib.sha256(content).hexdigest().encode()
+
+
+def beside(key: bytes | None, headers: Headers) -> tuple[bytes | None, Headers]:
+    """Key and headers of the original as far as they fit a letter: a refused record never stops a partition."""
+    if key is not None and len(key) > BESIDE_BYTES_MAX // 2:
+        key = hashed(key)
+    if sum(len(name.encode()) + len(content) + 8 for name, content in headers) > BESIDE_BYTES_MAX // 2:
+        headers = (("headers-dropped", hashed(repr(headers).encode())),)
+    return key, headers
 
 
 class DeadLetter(Struct, kw_only=True):

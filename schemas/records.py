@@ -17,6 +17,10 @@ FRAME = b'{"record":'
 PROGRAMME_BYTES_MAX = 64 * 1024
 
 
+FORWARD_BYTES_MAX = 160 * 1024
+"""Of a stray and its headers: in base64 and its envelope it must still fit the topic's 256 kB."""
+
+
 class Record(NamedTuple):
     """One record of a partition as it was read: `timestamp` in milliseconds, headers as (name, bytes)."""
 

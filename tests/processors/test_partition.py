@@ -408,3 +408,22 @@ def test_where_a_chunk_ends_changes_nothing(seed: int, size: int) -> None:
     assert image is not None
     assert image.digest() == whole.dump.digest()
     assert found == whole.facts
+
+
+# -- what is too big ------------------------------------------------------------------------------------------------
+
+
+def test_key_and_headers_of_a_letter_are_bounded_too() -> None:
+    bench = Bench()
+    (letter,) = bench.give(b"{", headers=(("x", b"x" * 1_000_000), ("y", b""))).letters
+    assert [name for name, _ in letter.headers] == ["headers-dropped"]
+    (letter,) = bench.give(b"{", headers=(("x", b"x" * 1_000),)).letters
+    assert letter.headers == (("x", b"x" * 1_000),)
+
+
+@pytest.mark.parametrize(("size", "forwarded"), [(150_000, True), (180_000, False)])
+def test_a_stray_that_would_not_fit_in_its_envelope_is_a_dead_letter(*, size: int, forwarded: bool) -> None:
+    out = Bench().act(ELSEWHERE, "profile", attributes={"note": "x" * size})
+    assert (len(out.forwards), reasons(out)) == ((1, []) if forwarded else (0, [Reason.STRAY]))
+    for _, forward in out.forwards:
+        assert len(seal(SignedDerived, "workers", WORKERS, msgspec.json.encode(forward))) < 256 * 1024

@@ -62,22 +62,34 @@ class Rebuilder:
 
     async def run(self, partitions: Sequence[int], *, replace: bool = False) -> list[Rebuilt]:
         """Rebuild these. Raises `UsageError` for one that has state and is not halted, unless it is to be replaced."""
-        await self._seize(partitions, replace=replace)
-        return [await self._partition(partition) for partition in partitions]
+        well = await self._well(partitions, replace=replace)
+        await self._seize(partitions, well)
+        done: list[Rebuilt] = []
+        try:
+            for partition in partitions:
+                done.append(await self._partition(partition))
+        finally:
+            for partition in well:
+                await self.store.resume(partition)  # what was well goes on as it was, where it was not replaced
+        return done
 
-    async def _seize(self, partitions: Sequence[int], *, replace: bool) -> None:
-        """Let no owner go on meanwhile: those alive are halted, or fenced by an acquisition of ours."""
+    async def _well(self, partitions: Sequence[int], *, replace: bool) -> list[int]:
+        """Those that have state and are not halted."""
         halted = await self.store.halted(partitions)
         standing = await self.store.offsets(partitions)
         well = [p for p in partitions if standing[p] is not None and p not in halted]
         if well and not replace:
             what = f"partitions {', '.join(map(str, well))} have state and are not halted"
             raise UsageError(what, remedy="nothing was changed; `--replace` rebuilds them all the same")
+        return well
+
+    async def _seize(self, partitions: Sequence[int], well: Sequence[int]) -> None:
+        """Let no owner go on meanwhile: those alive are halted, or fenced by an acquisition of ours."""
         for partition in well:
             await self.store.acquire(partition, self.identity, state_version=STATE_VERSION)
-        unnoticed = [p for p in partitions if standing[p] is None and p not in halted]
+        lost = [p for p in partitions if p not in well]
         deadline = monotonic() + NOTICE_S
-        while unnoticed and monotonic() < deadline and len(await self.store.halted(unnoticed)) < len(unnoticed):
+        while lost and monotonic() < deadline and len(await self.store.halted(lost)) < len(lost):
             await asyncio.sleep(0.1)  # an owner that lives halts it by its next commit
         for partition in partitions:
             await self.store.halt(partition, BEING_REBUILT)

@@ -94,7 +94,7 @@ class Log:
             yield worker
 
     @contextmanager
-    def sink(self, **env: str) -> Iterator[Running]:
+    def sinking(self, **env: str) -> Iterator[Running]:
         """A sink that reads facts and aggregates of every partition when the block begins."""
         with self.process("sink", "sink starts", 2 * PARTITIONS, env) as sink:
             yield sink

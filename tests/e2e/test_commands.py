@@ -187,7 +187,7 @@ def test_a_sink_stores_answers_sql_and_ends_in_order(stack: Stack, tmp_path: Pat
     log = Log(stack, tmp_path, **own)
     log.ok("bootstrap")
     log.send([check_in(i, f"m-{i}", now()) for i in range(25)])
-    with log.sink() as sink, log.worker():
+    with log.sinking() as sink, log.worker():
         assert eventually(lambda: log.verdicts().get("applied") == 25, within_s=30)
         reader = HttpStore(Settings(clickhouse=ClickHouse(http_port=port)).clickhouse)
         points = "SELECT sum(points) FROM facts FINAL WHERE log = %(log)s"

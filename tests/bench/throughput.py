@@ -68,13 +68,15 @@ async def _measured(arena: Arena, processes: list[subprocess.Popen[bytes]], *, r
     stages = stage_seconds(arena.targets)
     if rewrite:
         await asyncio.to_thread(_rewrite, arena)
-    last = await until(arena, processes, lambda at: any(at[p] >= e for p, (_, e) in arena.bounds.items()))
+    # A short log may have ended in a partition before everybody was in the cache: then its whole end counts.
+    enough = all if any(warm[p] >= end for p, (_, end) in arena.bounds.items()) else any
+    last = await until(arena, processes, lambda at: enough(at[p] >= e for p, (_, e) in arena.bounds.items()))
     warm_to, cpu_after, stages_after = time.perf_counter(), cpu_seconds(watched), stage_seconds(arena.targets)
     await until(arena, processes, lambda at: all(at[p] >= e for p, (_, e) in arena.bounds.items()))
     threads = [threads_seconds(watched[f"worker {i + 1}"]) for i in range(len(processes))]
     actions = sum(last.values()) - sum(warm.values())
     if not actions:
-        raise BenchFailed("the log is too short: a partition ended before all members were in the cache")
+        raise BenchFailed("the log is too short: it ended before all members were in the cache")
     return Run(
         workers=len(processes),
         members=arena.population.members,

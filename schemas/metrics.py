@@ -119,7 +119,6 @@ SINK = (
         at_scrape=True,
     ),
     Metric("memberflow_sink_lag_records", "gauge", "Facts not stored yet.", ("partition",)),
-    Metric("memberflow_reconciler_mismatches", "gauge", "Blocks whose rows differ from the facts topic."),
 )
 
 DISPATCHER = (

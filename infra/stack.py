@@ -37,7 +37,7 @@ from infra.process import LOOPBACK, Part, Running, StackError, demand_free, end,
 from infra.prometheus import Prometheus
 from infra.redis import Redis
 
-RULES = Path(__file__).parent / "prometheus"
+RULES = Path(__file__).parent.parent / "dashboards" / "generated"
 # Every port a stack may need; "sql" is where the sink answers SQL when the engine is inside it.
 PORTS = ("kafka", "controller", "redis", "clickhouse", "sql", "prometheus")
 Health = Literal["up", "dead", "silent", "down"]

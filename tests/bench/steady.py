@@ -111,10 +111,10 @@ async def _stamps(arena: Arena) -> dict[int, Stamps]:
 
 def _late(stamps: dict[int, Stamps], seen: list[tuple[int, Place]], span: tuple[int, int]) -> list[float]:
     """For every action stamped inside the span: how many ms later it was seen to be there. Never seen = infinite."""
-    return [late for partition, runs in stamps.items() for late in _late_in(partition, runs, seen, span)]
+    return [late for partition, runs in stamps.items() for late in late_in(partition, runs, seen, span)]
 
 
-def _late_in(partition: int, runs: Stamps, seen: list[tuple[int, Place]], span: tuple[int, int]) -> Iterable[float]:
+def late_in(partition: int, runs: Stamps, seen: list[tuple[int, Place]], span: tuple[int, int]) -> Iterable[float]:
     looks = iter(seen)
     look = next(looks, None)
     for stamp, offset in runs:

@@ -46,13 +46,13 @@ MEMBERS = 3_000
 SEED = 7
 DAYS = 30
 RATE = 300
-LIVE_S = 15.0
+LIVE_S = 12.0
 SETTLE_S = 20.0
 LOOK_S = 0.5
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # Half the work of the broker in its first minute is compiling itself; a demo does not live long enough for more.
 JAVA = "-XX:TieredStopAtLevel=1"
-ACTIONS = 105_000
+ACTIONS = 95_000
 CROWD = ["--members", str(MEMBERS), "--seed", str(SEED)]
 # Limits of 7 d silence, 14 d without a purchase and 30 d silence are crossed while the demo runs.
 WAVES = ["--wave", "0.05:7", "--wave", "0.04:14:buying", "--wave", "0.02:30"]
@@ -70,8 +70,8 @@ class Stopped(BaseException):
 class Demo:
     """One demo in one folder."""
 
-    def __init__(self, folder: Path, out: Console, *, is_endless: bool) -> None:
-        self.folder, self.out, self.is_endless = folder, out, is_endless
+    def __init__(self, folder: Path, out: Console) -> None:
+        self.folder, self.out = folder, out
         self.processes = Processes(folder)
         self.stack = Stack(folder)
         self.rates = Rates()
@@ -163,7 +163,7 @@ class Demo:
 
     # -- the end
 
-    def report(self) -> list[str]:
+    def report(self, *, goes_on: bool) -> list[str]:
         """A member in words, the totals by us and by `audit`, a webhook; returns what is wrong."""
         settings = Settings()
         wrong = self._settle(settings)
@@ -184,7 +184,7 @@ class Demo:
         if not received:
             wrong.append("no webhook with a valid signature was received")
         self.out.print(received[-1] if received else wrong[-1], style="green" if received else "red")
-        self._say_what_next(member)
+        self._say_what_next(member, goes_on=goes_on)
         return wrong
 
     def _settle(self, settings: Settings) -> list[str]:
@@ -195,11 +195,11 @@ class Demo:
         self.out.print(f"{self.sent:,} records were sent (file and generator), {judged:,} were judged (states)")
         return [] if judged == self.sent else [f"{self.sent:,} records were sent, {judged:,} judged"]
 
-    def _say_what_next(self, member: str) -> None:
+    def _say_what_next(self, member: str, *, goes_on: bool) -> None:
         env = f"--env-file {_near(self.folder / 'stack.env')}"
         again = f"{_near(Path(PYTHON))} -m infra.stack up --data {_near(self.folder)}"
         self.out.print(f"{time.monotonic() - self.began:.0f} s since the start. The next commands to try:")
-        if not self.is_endless:
+        if not goes_on:
             self.out.print(f"  {again}", highlight=False, soft_wrap=True)
         self.out.print(f"  {_near(Path(MEMBERFLOW))} {env} member show {member}", highlight=False, soft_wrap=True)
 
@@ -247,15 +247,15 @@ def _near(path: Path) -> str:
 def demo(folder: Path, seconds: float, out: Console, *, is_endless: bool) -> int:
     """Runs it; 0, or 1 when anything is not as it should be. No process is left, however it ends."""
     with _alone(folder):
-        running = Demo(folder, out, is_endless=is_endless)
+        running = Demo(folder, out)
         try:
             running.set_up()
-            is_interrupted = running.live(seconds)
-            wrong = running.report()
-            if is_endless and not is_interrupted:
+            goes_on = not running.live(seconds) and is_endless
+            wrong = running.report(goes_on=goes_on)
+            if goes_on:
                 out.print("It goes on until Ctrl-C, then the totals are compared once more.", style="bold")
                 running.live(float("inf"))
-                wrong += running.report()
+                wrong += running.report(goes_on=False)
         finally:
             for number in SIGNALS:
                 signal.signal(number, signal.SIG_IGN)  # a second Ctrl-C must not leave half of them behind

@@ -38,9 +38,7 @@ class HttpStore:
         try:
             return rows_of(text)
         except (msgspec.DecodeError, ValueError) as error:
-            raise AnalyticsUnavailable(
-                "what answers at {}:{} is not ClickHouse".format(*self.address)
-            ) from error
+            raise AnalyticsUnavailable("what answers at {}:{} is not ClickHouse".format(*self.address)) from error
 
     def close(self) -> None:
         """Nothing is held."""

@@ -26,6 +26,7 @@ from schemas.dead_letters import VALUE_BYTES_MAX, DeadLetter, Headers, beside, h
 from schemas.decoding import Controlled, Decoded, Derived, Staff, blank
 from schemas.facts import Fact
 from schemas.partition import PartitionState
+from schemas.personal import blank_beside
 from schemas.records import FORWARD_BYTES_MAX, Cause, Forward, Tick
 from schemas.verdicts import Reason, Rejected, Verdict
 
@@ -372,6 +373,8 @@ class Partition:
         elif personal and value is not None:
             value = blank(value)
         key, headers = beside(record.key, headers_of(record))
+        if personal:
+            key, headers = blank_beside(key, headers)
         letter = DeadLetter(
             topic=self.topic,
             partition=self.number,

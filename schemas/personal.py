@@ -55,6 +55,19 @@ def blank(value: bytes) -> bytes:
     return _blanked_text(value) if content is UNREADABLE else msgspec.json.encode(_blanked(content))
 
 
+def blank_beside(
+    key: bytes | None, headers: tuple[tuple[str, bytes], ...]
+) -> tuple[bytes | None, tuple[tuple[str, bytes], ...]]:
+    """A record's key and headers without phone numbers; what holds none stays as it is."""
+    cleaned = tuple((_PHONE.sub(BLANK, name), _blanked_phones(content)) for name, content in headers)
+    return None if key is None else _blanked_phones(key), cleaned
+
+
+def _blanked_phones(content: bytes) -> bytes:
+    text = content.decode(errors="replace")
+    return _PHONE.sub(BLANK, text).encode() if looks_like_phone(text) else content
+
+
 def _parsed(value: bytes) -> Any:
     if too_deep(value):
         return UNREADABLE

@@ -28,7 +28,10 @@ OWN_LIMITS = {"streams/worker.py": 150}
 DRAWERS = {"utils", "util", "common", "helpers", "helper", "manager", "managers", "misc", "base", "shared"}
 
 # (generator, path): "module:function" returns the file's text, or for a folder {file name: text}.
-GENERATED: tuple[tuple[str, str], ...] = ()
+GENERATED: tuple[tuple[str, str], ...] = (
+    ("schemas.contract:generated", "schemas/generated"),
+    ("dashboards.generate:generated", "dashboards/generated"),
+)
 
 SUFFIXES = (".py", ".md", ".toml", ".lock", ".yaml", ".yml", ".sql", ".lua", ".json", ".txt")
 # Made by a run, never committed.

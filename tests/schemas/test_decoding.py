@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from schemas.actions import ACTIONS, Action, CheckIn, Profile
 from schemas.decoding import Controlled, Derived, NotUnderstood, Staff, blank, decode
 from schemas.nesting import DEPTH_MAX, depth
+from schemas.personal import blank_beside
 from schemas.records import FRAME, Tick
 from schemas.verdicts import Reason, Rejected
 from tests.schemas.golden import golden
@@ -171,6 +172,13 @@ def test_a_senders_name_that_is_a_phone_is_no_label() -> None:
     refused = decode(record(source="13800138000", amuont=5))
     assert isinstance(refused, Rejected)
     assert (refused.reason, refused.source) == (Reason.PERSONAL, "")
+
+
+def test_a_phone_in_the_key_or_a_header_is_blanked_and_nothing_else() -> None:
+    key, headers = blank_beside(b"13800138000", (("ce_subject", b"13800138000"), ("x", b"\xff"), ("13800138000", b"")))
+    assert (key, headers) == (b"***", (("ce_subject", b"***"), ("x", b"\xff"), ("***", b"")))
+    assert blank_beside(b"m-1", ()) == (b"m-1", ())
+    assert blank_beside(None, ()) == (None, ())
 
 
 def test_a_forged_control_record_is_left_to_its_signature() -> None:

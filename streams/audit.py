@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from operator import attrgetter
 from time import monotonic
 from typing import Any
 
@@ -265,11 +266,19 @@ def _totals_sql(table: Declared) -> str:
     return f"SELECT {keys}, max(version), {sums} FROM {table.name} WHERE {where} GROUP BY {keys}"
 
 
+def _key_of(table: Declared) -> Callable[[Bucket], tuple[Any, ...]]:
+    """What reads a bucket's key as the table has it."""
+    fields = {column.name: column.field for column in table.columns}
+    return attrgetter(*(fields[name] for name in _keys(table)))
+
+
+_KEY_OF = {kind: (table.name, _key_of(table)) for kind, table in AGGREGATES.items()}
+
+
 def _place(bucket: Bucket) -> Place:
     """The row of ClickHouse that a bucket is."""
-    table = AGGREGATES[bucket.kind]
-    fields = {column.name: column.field for column in table.columns}
-    return table.name, tuple(getattr(bucket, fields[name]) for name in _keys(table))
+    name, key = _KEY_OF[bucket.kind]
+    return name, key(bucket)
 
 
 def _compare_buckets(

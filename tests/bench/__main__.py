@@ -123,6 +123,8 @@ def main(
         asyncio.run(bench.run())
     show(bench.sections)
     write(RESULTS, bench.sections, here | {"quick": quick, "profiled": profile})
+    if quick:
+        print("quick: these figures say that it works, not how fast it is")
     print(f"{RESULTS} has all of it; load before: {here['load_before']}, {here['cores']} cores")
 
 

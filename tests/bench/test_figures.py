@@ -30,7 +30,7 @@ def test_a_target_holds_or_not(value: float, must: str, target: float, holds: bo
 
 
 def test_a_percentile_is_a_value_that_was_measured() -> None:
-    values = list(range(1, 101))
+    values = [float(value) for value in range(1, 101)]
     assert [percentile(values, share) for share in (0.0, 0.5, 0.99, 1.0)] == [1, 51, 100, 100]
     assert math.isnan(percentile([], 0.5))
 

@@ -30,7 +30,7 @@ async def measure(stack: Stack, sizes: tuple[int, ...], actions: int, profiles: 
         Figure("fastest above slowest, warm", 100 * spread(runs), "%", "<=", SPREAD_PERCENT),
         Figure("memory of a worker per 100,000 members", _slope(runs), "MB", "<=", MEMORY_MB),
     ]
-    note = "one worker; the append-only file is rewritten during the largest run; memory is the slope between first and last"
+    note = "one worker; Redis rewrites its file during the largest run; memory is the slope from first to last"
     return Section("Growth", figures, {"runs": runs}, note)
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from tests.bench.figures import Figure, percentile
 from tests.bench.population import Population
-from tests.bench.steady import late_in
-from tests.bench.watch import read
+from tests.bench.steady import Stamps, late_in
+from tests.bench.watch import Place, read
 
 
 @pytest.mark.parametrize(
@@ -36,8 +36,8 @@ def test_a_percentile_is_a_value_that_was_measured() -> None:
 
 
 def test_a_record_is_late_by_the_first_look_that_shows_it() -> None:
-    seen = [(1_000, (0, 5)), (1_010, (2, 9)), (1_020, (3, 9))]
-    stamps = [(990, 0), (995, 1), (1_008, 2), (1_015, 3)]
+    seen: list[tuple[int, Place]] = [(1_000, (0, 5)), (1_010, (2, 9)), (1_020, (3, 9))]
+    stamps: Stamps = [(990, 0), (995, 1), (1_008, 2), (1_015, 3)]
     assert list(late_in(0, stamps, seen, (0, 2_000))) == [20, 15, 12, math.inf]
     assert list(late_in(0, stamps, seen, (995, 1_000))) == [15]
 

@@ -17,7 +17,7 @@ import structlog
 import typer
 
 from streams.errors import MemberflowError, UsageError
-from streams.failpoints import Failpoints, parse
+from streams.failpoints import Failpoints, freeze, parse
 from streams.keys import private_key
 from streams.wiring import Invocation, refuse_two_owners, run
 
@@ -149,7 +149,8 @@ def begin(invocation: Invocation) -> Failpoints:
     """What a process that stays does first: refuse a mixed installation, log as asked, arm its failpoints."""
     refuse_two_owners()
     configure_logs(invocation.settings.log_level)
-    return Failpoints(parse(invocation.environ.get("CRASH_AT", "")))
+    crash, frozen = (invocation.environ.get(name, "") for name in ("CRASH_AT", "FREEZE_AT"))
+    return Failpoints(parse(crash), frozen=Failpoints(parse(frozen, "FREEZE_AT"), freeze) if frozen else None)
 
 
 async def stay(invocation: Invocation, job: Any, process: Process, metrics: Any) -> None:

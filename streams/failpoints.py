@@ -1,8 +1,9 @@
 """Points at which a process may be killed on purpose, so that tests can stop it where it hurts most.
 
     CRASH_AT=chunk.published:3,publish.half:10   # SIGKILL at the third and the tenth pass
+    FREEZE_AT=chunk.decided:5                    # SIGSTOP at the fifth: whoever sends SIGCONT wakes a zombie
 
-Off unless the variable is set: then a point is one dictionary look-up.
+Off unless a variable is set: then a point is one dictionary look-up.
 """
 
 from __future__ import annotations
@@ -33,14 +34,24 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def freeze() -> None:
+    """Stop this process until somebody lets it go on, with whatever it holds."""
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
 class Failpoints:
     """Counts passes of points. `failpoints("chunk.published")`"""
 
-    def __init__(self, wanted: dict[str, int], kill: Callable[[], None] = die) -> None:
-        self._left, self._kill = dict(wanted), kill
+    def __init__(
+        self, wanted: dict[str, int], kill: Callable[[], None] = die, *, frozen: Failpoints | None = None
+    ) -> None:
+        """`frozen`: points at which the process is stopped and not killed."""
+        self._left, self._kill, self._frozen = dict(wanted), kill, frozen
 
     def __call__(self, point: str) -> None:
         """Pass a point; the wanted pass of it is the last thing this process does."""
+        if self._frozen is not None:
+            self._frozen(point)
         left = self._left.get(point)
         if left is None:
             return
@@ -49,14 +60,14 @@ class Failpoints:
             self._kill()
 
 
-def parse(text: str) -> dict[str, int]:
+def parse(text: str, variable: str = "CRASH_AT") -> dict[str, int]:
     """`name:n,name` to passes by point; without a number the first pass. Raises `UsageError`."""
     wanted = {}
     for part in filter(None, (it.strip() for it in text.split(","))):
         name, _, count = part.partition(":")
         if name not in POINTS:
-            raise UsageError(f"CRASH_AT: no point {name}", remedy=f"there are {', '.join(POINTS)}")
+            raise UsageError(f"{variable}: no point {name}", remedy=f"there are {', '.join(POINTS)}")
         if count and not (count.isdecimal() and int(count) > 0):
-            raise UsageError(f"CRASH_AT: {part} is not name:n", remedy="write the number of a pass, from 1")
+            raise UsageError(f"{variable}: {part} is not name:n", remedy="write the number of a pass, from 1")
         wanted[name] = int(count or 1)
     return wanted

@@ -94,9 +94,7 @@ class Publisher:
         """Close the producer; the next publish makes a fresh one."""
         producer, self._producer = self._producer, None
         if producer is not None:
-            # given up either way: what it held is decided again from the committed offset
-            with contextlib.suppress(KafkaError, TimeoutError, OSError):
-                await asyncio.wait_for(producer.stop(), timeout=5)
+            await _given_up(producer)
 
     async def _ready(self) -> AIOKafkaProducer:
         async with self._starting:
@@ -110,7 +108,11 @@ class Publisher:
                     max_request_size=2 * BATCH_BYTES,
                     request_timeout_ms=15_000,
                 )
-                await asyncio.wait_for(producer.start(), timeout=ACK_SECONDS)
+                try:
+                    await asyncio.wait_for(producer.start(), timeout=ACK_SECONDS)
+                except BaseException:
+                    await _given_up(producer)  # else its connection and its task stay for ever
+                    raise
                 self._producer = producer
             return self._producer
 
@@ -144,3 +146,9 @@ class Publisher:
             producer.send_batch(batch, topic, partition=partition), timeout=ACK_SECONDS
         )
         await asyncio.wait_for(sent, timeout=ACK_SECONDS)
+
+
+async def _given_up(producer: AIOKafkaProducer) -> None:
+    """End a producer; what it held is decided again from the committed offset."""
+    with contextlib.suppress(KafkaError, TimeoutError, OSError):
+        await asyncio.wait_for(producer.stop(), timeout=5)

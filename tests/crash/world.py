@@ -246,7 +246,7 @@ class World:
 
     async def thaw(self, process: Process) -> None:
         """SIGCONT: it goes on with what it held, learns that it is no member, and joins again."""
-        self.count(f"woke up before {process.line.frozen_at.split()[0] or 'nothing'}")
+        self.count(f"woke up before {process.line.frozen_at.partition(' ')[0] or 'anything'}")
         process.line.open.set()
         await asyncio.sleep(self.rnd.choice((0.0, 0.05, 2.0)))
         if process.alive:

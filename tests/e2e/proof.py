@@ -58,7 +58,9 @@ class Proof:
     async def holds(self) -> dict[int, Told]:
         """State and facts equal the replay (O1, O3), sums equal balances (O2), no record is unaccounted for (O8)."""
         images = await self.images()
-        return {partition: await self._partition(partition, image) for partition, image in images.items()}
+        facts = await self.published(self.topics.facts.name)
+        totals = await self.published(self.topics.aggregates.name)
+        return {p: await self._partition(p, image, facts[p], set(totals[p])) for p, image in images.items()}
 
     async def images(self) -> dict[int, Dump]:
         """Every partition as Redis holds it."""
@@ -78,29 +80,21 @@ class Proof:
                 found[records[0].partition] += [record.value for record in records]
         return found
 
-    async def _partition(self, partition: int, image: Dump) -> Told:
+    async def _partition(self, partition: int, image: Dump, facts: list[bytes], totals: set[bytes]) -> Told:
         out: list[Output] = []
         again = await from_log(self.settings, image.identity, partition, image.next_offset, hear=out.append)
         same_image(image, await again.dump())
-        firsts, repeats = first_occurrences((await self.published(self.topics.facts.name))[partition])
+        firsts, repeats = first_occurrences(facts)
         implied = [fact for heard in out for fact in heard.facts]
         assert firsts[: len(implied)] == implied, f"partition {partition}: the facts are not those of the log"
-        await self._aggregates(partition, [aggregates.encode(bucket) for heard in out for bucket in heard.buckets])
-        facts = [fact_codec.decode(value) for value in implied]
-        sums_are_balances(image, facts)
+        one_total_a_version(totals)
+        missing = {aggregates.encode(bucket) for heard in out for bucket in heard.buckets} - totals
+        assert not missing, f"partition {partition}: {len(missing)} totals of {len(totals)}: {sorted(missing)[:3]}"
+        decoded = [fact_codec.decode(value) for value in implied]
+        sums_are_balances(image, decoded)
         verdicts = partition_codec.decode(image.partition_state).verdicts
         assert sum(verdicts.values()) == image.next_offset, f"partition {partition}: {verdicts}"
-        return Told(facts, repeats, verdicts, image.digest())
-
-    async def _aggregates(self, partition: int, implied: list[bytes]) -> None:
-        """Every total that the log implies is on the topic, and of one version there is one only."""
-        found = set((await self.published(self.topics.aggregates.name))[partition])
-        assert set(implied) <= found
-        versions: dict[tuple[object, ...], bytes] = {}
-        for value in found:
-            bucket = aggregates.decode(value)
-            key = (bucket.block, bucket.version, *(getattr(bucket, name) for name in KEY))
-            assert versions.setdefault(key, value) == value
+        return Told(decoded, repeats, verdicts, image.digest())
 
 
 KEY = ("kind", "at", "region", "group_id", "action", "period", "dimension", "tier")
@@ -128,6 +122,15 @@ def first_occurrences(values: list[bytes]) -> tuple[list[bytes], int]:
         if fact.n == len(firsts) + 1:
             firsts.append(value)
     return firsts, len(values) - len(firsts)
+
+
+def one_total_a_version(totals: set[bytes]) -> None:
+    """Whoever published a bucket of one version published the same bytes."""
+    versions: dict[tuple[object, ...], bytes] = {}
+    for value in totals:
+        bucket = aggregates.decode(value)
+        key = (bucket.block, bucket.version, *(getattr(bucket, name) for name in KEY))
+        assert versions.setdefault(key, value) == value
 
 
 def sums_are_balances(image: Dump, facts: list[Fact]) -> None:

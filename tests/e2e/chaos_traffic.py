@@ -1,0 +1,119 @@
+"""Load for the chaos test: members with duplicates, strays, poison and actions that were due long ago, from one seed.
+
+A batch that was not acknowledged is sent again with the same ids, as senders must; so the log holds more than was
+meant, and every event still counts once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from random import Random
+from typing import Any
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+
+from processors.partitioner import partition_of
+
+DAY = 86_400
+TURN_SECONDS = 0.2
+MEMBERS = 2_000
+KINDS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("check_in", {}),
+    ("message", {"kind": "chat", "length": 9}),
+    ("share", {"target": "content"}),
+    ("purchase", {"amount": 12_345, "currency": "CNY"}),
+    ("login", {}),
+    ("like", {"item_id": "i-1"}),
+)
+
+
+class Load:
+    """Sends until told to stop. `now` is the world's clock in seconds: senders have one."""
+
+    def __init__(
+        self, bootstrap: str, topic: str, partitions: int, seed: int, rate: int, now: Callable[[], float]
+    ) -> None:
+        self.bootstrap, self.topic, self.partitions, self.rate, self.now = bootstrap, topic, partitions, rate, now
+        self.rnd = Random(seed)
+        self.numbers = 0
+        self.recent: list[tuple[int, bytes, bytes]] = []
+        self.meant = self.resent = 0
+        self.stopping = False
+        self._producer: AIOKafkaProducer | None = None
+
+    async def run(self) -> None:
+        """A batch each turn, as many as the rate asks."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        while not self.stopping:
+            due = int((loop.time() - began) * self.rate) - self.meant
+            batch = [self._record() for _ in range(min(due, self.rate))]
+            self.meant += len(batch)
+            while batch and not await self._sent(batch):
+                self.resent += len(batch)
+            await asyncio.sleep(TURN_SECONDS)
+        await self._close()
+
+    async def _sent(self, batch: list[tuple[int, bytes, bytes]]) -> bool:
+        """Whether all of it was acknowledged."""
+        try:
+            if self._producer is None:
+                self._producer = AIOKafkaProducer(
+                    bootstrap_servers=self.bootstrap, acks="all", compression_type="zstd", max_batch_size=64_000
+                )
+                await asyncio.wait_for(self._producer.start(), timeout=10)
+            acks = [
+                await self._producer.send(self.topic, value, key=key, partition=partition)
+                for partition, key, value in batch
+            ]
+            await asyncio.wait_for(asyncio.gather(*acks), timeout=15)
+        except (KafkaError, TimeoutError, OSError):
+            await self._close()
+            await asyncio.sleep(TURN_SECONDS)
+            return False
+        return True
+
+    async def _close(self) -> None:
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            with suppress(KafkaError, TimeoutError, OSError):
+                await asyncio.wait_for(producer.stop(), timeout=5)
+
+    def _record(self) -> tuple[int, bytes, bytes]:
+        """Partition, key and value of the next record."""
+        draw = self.rnd.random()
+        if draw < 0.03 and self.recent:
+            return self.rnd.choice(self.recent)
+        if draw < 0.035:
+            poison = self.rnd.choice([b"{", b"[" * 900, b'{"action":"purchase","amount":NaN}', b"\xff"])
+            return self.rnd.randrange(self.partitions), b"poison", poison
+        member = f"m-{self.rnd.randrange(MEMBERS)}"
+        home = partition_of(member, self.partitions)
+        partition = self.rnd.randrange(self.partitions) if draw > 0.98 else home
+        record = (partition, member.encode(), self._action(member))
+        self.recent = [*self.recent[-500:], record]
+        return record
+
+    def _action(self, member: str) -> bytes:
+        """Mostly now; some late by the days after which something is due in a few seconds."""
+        name, fields = self.rnd.choice(KINDS)
+        number = self.numbers = self.numbers + 1
+        late = self.rnd.random() < 0.1
+        ago = 7 * DAY - self.rnd.uniform(1, 60) if late else 0.0
+        action = {
+            "action": name,
+            "event_id": f"e-{number}",
+            "source": "app",
+            "member_id": f"silent-{member}" if late else member,
+            "occurred_at": datetime.fromtimestamp(self.now() - ago, UTC).isoformat(),
+            "region": self.rnd.choice(["east", "west"]),
+            **fields,
+        }
+        if name == "purchase":
+            action["order_id"] = f"o-{number}"
+        return json.dumps(action).encode()

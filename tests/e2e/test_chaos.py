@@ -1,0 +1,255 @@
+"""Chaos on real parts: three workers and a sink under load are killed, frozen and cut off; then all must agree.
+
+    CHAOS_SECONDS=40 SEED=7 pytest tests/e2e/test_chaos.py
+
+It fails if nothing happened: kills by place, fenced zombies, publishes open when Redis and Kafka died.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import Awaitable, Iterator
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from infra.stack import Stack
+from schemas import partition as partition_codec
+from schemas.facts import TierEntered
+from streams.analytics import Reader
+from tests.e2e.chaos_fleet import Fleet, Member
+from tests.e2e.chaos_traffic import Load
+from tests.e2e.looking_back import Kept
+from tests.e2e.proof import Proof, Told, in_time
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
+SECONDS = float(os.environ.get("CHAOS_SECONDS", "120"))
+SEED = int(os.environ.get("SEED", "1"))
+RATE = int(os.environ.get("CHAOS_RATE", "2000"))
+PARTITIONS = 6
+SESSION_SECONDS = 6
+FATES = (
+    "CRASH chunk.published",
+    "FREEZE chunk.decided",
+    "CRASH chunk.published",
+    "CRASH chunk.fetched",
+    "FREEZE chunk.published",
+    "CRASH publish.half",
+    "CRASH chunk.published",
+    "CRASH chunk.committed",
+    "CRASH chunk.published",
+    "CRASH chunk.decided",
+)
+PATIENCE = 120
+PEOPLE = ("--why", "chaos", "--by", "ana", "--approved-by", "ben")
+
+
+def wall() -> float:
+    """Senders have a clock."""
+    return time.time()  # noqa: TID251 - the world outside of the log
+
+
+class Site(Kept):
+    """A log of six partitions on a stack of its own, whose parts may be killed."""
+
+    def __init__(self, stack: Stack, folder: Path) -> None:
+        super().__init__(stack, folder)
+        more = {
+            "MEMBERFLOW_PARTITIONS": str(PARTITIONS),
+            "MEMBERFLOW_WORKER__SESSION_TIMEOUT_S": str(SESSION_SECONDS),
+        }
+        self.stack, self.own, self.env = stack, self.own | more, self.env | more
+
+
+@pytest.fixture
+def log(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A log that has begun."""
+    folder = tmp_path_factory.mktemp("chaos")
+    with Stack(folder / "stack") as stack:
+        log = Site(stack, folder)
+        log.ok("topics", "apply")
+        log.ok("bootstrap")
+        log.ok("migrate")
+        yield log
+
+
+class Chaos:
+    """What is done to the fleet while the load runs."""
+
+    def __init__(self, log: Site, fleet: Fleet, rnd: Random) -> None:
+        self.log, self.fleet, self.rnd = log, fleet, rnd
+        self.happened: dict[str, int] = {}
+        self.frozen_since: dict[Member, float] = {}
+        self.until = time.monotonic() + SECONDS
+
+    def count(self, what: str) -> None:
+        self.happened[what] = self.happened.get(what, 0) + 1
+
+    async def run(self) -> None:
+        """The faults that must happen, then kills anywhere until the time is over."""
+        assert await in_time(self._working, 90), "the workers never began"
+        programme = self.log.folder / "programme.yaml"
+        text = Path("schemas/programmes/default.yaml").read_text()
+        programme.write_text(text.replace("points: 5\n", "points: 7\n").replace("after_days: 7}", "after_days: 6}"))
+        changing = asyncio.to_thread(self.log.patiently, "programme", "apply", str(programme), *PEOPLE)
+        change = asyncio.create_task(self._with_patience(changing))
+        for part, seconds in (("redis", 2.0), ("kafka", 4.0)):
+            await self._pause(SECONDS / 8)
+            await self._outage(part, seconds)
+        await change
+        while time.monotonic() < self.until or self.fleet.fates["worker"] or self.frozen_since:
+            await self._pause(5)
+            await self._kill()
+            assert time.monotonic() < self.until + PATIENCE, f"fates that were not met: {self.fleet.fates}"
+
+    async def _with_patience(self, changing: Awaitable[str]) -> None:
+        assert "stands" in await changing
+
+    async def _working(self) -> bool:
+        return len([worker for worker in self.fleet.workers() if worker.said("partition acquired")]) >= 3
+
+    async def _pause(self, seconds: float) -> None:
+        """Time goes by, and the fleet is tended."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            await asyncio.sleep(0.1)
+            await asyncio.to_thread(self.fleet.tend)
+            self._thaw()
+
+    async def _busy_worker(self) -> Member:
+        """One that is publishing or committing right now."""
+        deadline = time.monotonic() + 15
+        while time.monotonic() < deadline:
+            for worker in self.rnd.sample(self.fleet.workers(), len(self.fleet.workers())):
+                if await asyncio.to_thread(self.fleet.in_flight, worker):
+                    return worker
+            await self._pause(0.05)
+        return self.rnd.choice(self.fleet.workers())
+
+    def _thaw(self) -> None:
+        """Those stopped past their session wake with the chunk they held: they must learn that they own nothing."""
+        now = time.monotonic()
+        for worker in self.fleet.frozen():
+            since = self.frozen_since.setdefault(worker, now)
+            if now - since > SESSION_SECONDS * 1.7:
+                del self.frozen_since[worker]
+                point = worker.point
+                self.fleet.thaw(worker)
+                self.count(f"zombies woken at {point}")
+
+    async def _outage(self, part: str, seconds: float) -> None:
+        """Killed while a publish or a commit is under way, and started again."""
+        await self._busy_worker()
+        open_chunks = await asyncio.to_thread(self.fleet.in_flight)
+        await asyncio.to_thread(self.log.stack.kill, part)
+        self.happened[f"open when {part} died"] = self.happened.get(f"open when {part} died", 0) + open_chunks
+        await self._pause(seconds)
+        await asyncio.to_thread(self.log.stack.start, part)
+        await self._pause(6)
+
+    async def _kill(self) -> None:
+        """One that has no fate of its own."""
+        chosen = [worker for worker in self.fleet.workers() if not worker.fate]
+        if chosen:
+            self.fleet.kill(self.rnd.choice(chosen), "anywhere")
+
+
+async def test_whatever_dies_the_log_decides(log: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    rnd = Random(SEED)
+    fates = [f"{point}:{rnd.randint(20, 60)}" for point in FATES]
+    sink_fates = [f"CRASH {point}:{rnd.randint(3, 9)}" for point in ("sink.mid_insert", "sink.before_commit")]
+    fleet = Fleet(log, 3, fates, sink_fates)
+    proof, chaos = Proof(log.settings), Chaos(log, fleet, rnd)
+    load = Load(log.settings.kafka.bootstrap, proof.topics.actions.name, PARTITIONS, SEED, RATE, wall)
+    try:
+        fleet.tend()
+        sending = asyncio.create_task(load.run())
+        await chaos.run()
+        load.stopping = True
+        await sending
+        assert await calm(fleet, proof), f"not settled: {fleet.unexpected}"
+        fleet.end("worker")
+        told = await proof.holds()
+        await complete(log, told)
+        fleet.end("sink")
+    finally:
+        load.stopping = True
+        fleet.bury()
+        happened = f"SEED={SEED} {dict(fleet.deaths)} {chaos.happened} sent {load.meant} again {load.resent}"
+        with capsys.disabled():
+            sys.stdout.write(f"\n{happened}\n")
+    assert not fleet.unexpected
+    moved(fleet, chaos, told)
+
+
+async def calm(fleet: Fleet, proof: Proof) -> bool:
+    """Everything is committed within a minute of the last fault, and the new programme has reached everybody."""
+    fleet.fates["worker"].clear()
+    fleet.tend()
+    tending = asyncio.create_task(tend(fleet))
+
+    async def swept() -> bool:
+        states = [partition_codec.decode(image.partition_state) for image in (await proof.images()).values()]
+        return all(state.numbers["programme:programme"] == 2 and not state.sweep_until for state in states) and all(
+            state.clock >= state.programmes[-1].holds_from for state in states
+        )
+
+    try:
+        return await proof.settled(within_s=60) and await in_time(swept, 120) and await proof.settled(within_s=60)
+    finally:
+        tending.cancel()
+
+
+async def tend(fleet: Fleet) -> None:
+    """Fates that are still to come are met, and others take over."""
+    while True:
+        await asyncio.sleep(0.5)
+        await asyncio.to_thread(fleet.tend)
+
+
+async def complete(log: Site, told: dict[int, Told]) -> None:
+    """ClickHouse holds every fact once, without a gap, and its sums are those of the log (O4)."""
+    reader = log.reader()
+    try:
+        wanted = {p: (len(one.facts), len(one.facts)) for p, one in told.items()}
+
+        async def all_in() -> bool:
+            return await asyncio.to_thread(held, reader, log.name) == wanted
+
+        assert await in_time(all_in, 120), (held(reader, log.name), wanted)
+    finally:
+        reader.close()
+    assert "equal: Redis, the log replayed, and ClickHouse" in await asyncio.to_thread(log.patiently, "audit")
+
+
+def held(reader: Reader, name: str) -> dict[int, tuple[int, int]]:
+    """By partition: how many numbers from the first to the last, and how many different ones."""
+    rows = reader.query(
+        "SELECT src_partition, max(n) - min(n) + 1, uniqExact(n) FROM facts WHERE log = %(log)s GROUP BY src_partition",
+        {"log": name},
+    )
+    return {int(str(p)): (int(str(span)), int(str(unique))) for p, span, unique in rows}
+
+
+def moved(fleet: Fleet, chaos: Chaos, told: dict[int, Told]) -> None:
+    """What was to be shown did happen."""
+    deaths, happened = fleet.deaths, chaos.happened
+    verdicts = {name: sum(one.verdicts.get(name, 0) for one in told.values()) for name in VERDICTS}
+    facts = [fact for one in told.values() for fact in one.facts]
+    assert deaths["chunk.published"] >= 3, deaths
+    assert sum(count for place, count in deaths.items() if not place.startswith("sink")) >= 6, deaths
+    assert deaths["sink.mid_insert"] >= 1, deaths
+    assert sum(member.fenced() > 0 for member in fleet.ever if member.was_zombie) >= 2, happened
+    assert happened["open when redis died"] >= 1, happened
+    assert happened["open when kafka died"] >= 1, happened
+    assert sum(one.repeats for one in told.values()) > 0
+    assert min(verdicts.values()) > 0, verdicts
+    assert {fact.programme for fact in facts} >= {1, 2}
+    assert any(isinstance(fact, TierEntered) for fact in facts)
+
+
+VERDICTS = ("applied", "duplicate", "dead_letter", "forwarded", "tick", "control")

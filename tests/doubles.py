@@ -110,7 +110,6 @@ class Line:
         self.cut = False
         self.open = asyncio.Event()
         self.open.set()
-        self.frozen_at = ""
 
     def fate(self, call: str) -> str:
         """What becomes of a call: `ok`, `lost` on its way, `unanswered` though it arrived, `refused` for good."""
@@ -129,9 +128,7 @@ class Line:
         """The way to the world: takes time, stands still while frozen, never ends for the dead. Returns the fate."""
         self.alive()
         await asyncio.sleep(self.delay())
-        if not self.open.is_set():
-            self.frozen_at = call
-            await self.open.wait()
+        await self.open.wait()
         self.alive()
         return self.fate(call)
 

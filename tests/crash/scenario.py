@@ -107,7 +107,7 @@ class Scenario:
 
     async def _freeze(self) -> None:
         rnd = self.world.rnd
-        for process in self.world.processes[:1]:
+        for process in [process for process in self.world.processes if process.ownership.lanes][:1]:
             process.line.freeze_at = rnd.choice(CALLS)
         self.world.traffic.burst(5)
         await asyncio.sleep(1.0)

@@ -45,7 +45,7 @@ class Wire(Line):
     def __init__(self, world: World) -> None:
         super().__init__()
         self.world = world
-        self.freeze_at = ""  # the call before which the process is stopped
+        self.freeze_at = self.frozen_at = ""  # the call before which the process is to be stopped, and was
 
     def fate(self, call: str) -> str:
         """Drawn from the seed."""
@@ -61,7 +61,7 @@ class Wire(Line):
     async def turn(self, call: str) -> str:
         """May be stopped right here, holding what it holds."""
         if self.freeze_at and call.startswith(self.freeze_at):
-            self.freeze_at = ""
+            self.freeze_at, self.frozen_at = "", call.partition(" ")[0]
             self.open.clear()
         return await super().turn(call)
 
@@ -246,7 +246,7 @@ class World:
 
     async def thaw(self, process: Process) -> None:
         """SIGCONT: it goes on with what it held, learns that it is no member, and joins again."""
-        self.count(f"woke up before {process.line.frozen_at.partition(' ')[0] or 'anything'}")
+        self.count(f"woke up before {process.line.frozen_at}")
         process.line.open.set()
         await asyncio.sleep(self.rnd.choice((0.0, 0.05, 2.0)))
         if process.alive:

@@ -17,7 +17,7 @@ from processors.output import Failure, Halt, Needs, Output, RecordLike, RuleFail
 from processors.partitioner import partition_of
 from processors.refusal import personal_id, refusal
 from processors.timers import Timers
-from processors.versions import NotUnderstood, Versions
+from processors.versions import NEVER, NotUnderstood, Versions
 from schemas import decoding
 from schemas import facts as fact_codec
 from schemas import partition as partition_codec
@@ -156,7 +156,7 @@ class Partition:
         if record.timestamp > state.clock:
             state.clock = record.timestamp
         clock = state.clock
-        self._publish_buckets(clock)
+        self._publish_buckets(clock, item)
         if clock >= self.versions.next_switch:
             self.versions.switch(clock)
             state.sweep_next, state.sweep_until = 1, state.ordinals + 1
@@ -178,9 +178,14 @@ class Partition:
         state, rules = self.state, self.versions.in_force
         self._quiet_until = 0
         if rules is not None and not self.skip and not state.sweep_until:
-            second_ends = (state.published_second + 1) * 1000
-            self._quiet_until = min(self.timers.first() or second_ends, second_ends, self.versions.next_switch)
-            self._quiet_before = (state.block + 1) * rules.programme.limits.block_offsets
+            limits = rules.programme.limits
+            self._quiet_until = min(self.timers.first() or NEVER, self.versions.next_switch)
+            self._quiet_before = (state.block + 1) * limits.block_offsets
+            many = state.published_offset + limits.bucket_offsets + 1
+            if self.offset + 1 < many:
+                self._quiet_before = min(self._quiet_before, many)
+            else:
+                self._quiet_until = min(self._quiet_until, (state.published_second + 1) * 1000)
 
     def _act(self, record: RecordLike, action: Action, member: Member, *, forwarded: bool = False) -> None:
         """An action: refused without state, forwarded to its partition, or decided by the rules."""
@@ -392,13 +397,17 @@ class Partition:
 
     # -- what comes out -----------------------------------------------------------------------------------------
 
-    def _publish_buckets(self, clock: int) -> None:
-        """The first record of a new second or block publishes what changed before it; a block then begins anew."""
+    def _publish_buckets(self, clock: int, item: Decoded) -> None:
+        """A tick of a new second publishes what changed before it, as does a record after many others; and a block's
+        end. History and backlogs, where every record is a new second, have no ticks between their records.
+        """
         state, rules = self.state, self.versions.in_force
         if rules is None:
             return
-        block = self.offset // rules.programme.limits.block_offsets
-        if clock // 1000 == state.published_second and block == state.block:
+        limits = rules.programme.limits
+        block = self.offset // limits.block_offsets
+        due = isinstance(item, Tick) or self.offset - state.published_offset > limits.bucket_offsets
+        if block == state.block and not (due and clock // 1000 != state.published_second):
             return
         self.out.buckets.extend(self.buckets.changed(state.published_offset))
         state.published_second, state.published_offset = clock // 1000, self.offset - 1

@@ -166,6 +166,7 @@ class Limits(Part):
 
     wakes_per_record: Annotated[int, Field(ge=1, le=100_000)] = 2_000
     sweep_per_record: Annotated[int, Field(ge=1, le=10_000)] = 20
+    bucket_offsets: Annotated[int, Field(ge=1, le=1_000_000)] = 1_000
     block_offsets: Annotated[int, Field(ge=1_000, le=10_000_000)] = 100_000
     orders_kept: Annotated[int, Field(ge=1, le=1_000)] = 200
     orders_days: Days = 180

@@ -7,7 +7,6 @@ from schemas.actions import Action, Custom, Purchase, Refund
 from schemas.decoding import looks_like_phone
 from schemas.verdicts import Reason, Rejected
 
-
 JUDGED = frozenset((Purchase, Refund, Custom))
 
 

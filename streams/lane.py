@@ -9,7 +9,6 @@ from aiokafka import ConsumerRecord
 
 from processors.output import Halt, Output
 from processors.partition import Partition
-from schemas.verdicts import Verdict
 from streams.metrics import Metrics
 from streams.store import Acquired, Answer
 

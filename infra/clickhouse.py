@@ -79,6 +79,4 @@ def server_command() -> list[str]:
         found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin")
         if found:
             return [found, *arguments]
-    raise StackError(
-        "no clickhouse-server on the PATH: install one, or leave out --clickhouse (chdb needs none)"
-    )
+    raise StackError("no clickhouse-server on the PATH: install one, or leave out --clickhouse (chdb needs none)")

@@ -80,9 +80,7 @@ class Kafka(Part):
                 [*command, *arguments], cwd=self.folder, stdout=output, stderr=output, check=False, timeout=60
             )
         if done.returncode:
-            raise StackError(
-                f"kafka's log folder could not be formatted: {last_words(log)} (all of it in {log})"
-            )
+            raise StackError(f"kafka's log folder could not be formatted: {last_words(log)} (all of it in {log})")
 
     def command(self) -> list[str]:
         """The broker's command line, to be run in its folder."""
@@ -125,8 +123,6 @@ def java() -> str:
 
 
 def _java_major(java_path: str) -> int:
-    told = subprocess.run(
-        [java_path, "-version"], capture_output=True, text=True, check=False, timeout=30
-    ).stderr
+    told = subprocess.run([java_path, "-version"], capture_output=True, text=True, check=False, timeout=30).stderr
     found = re.search(r'version "(\d+)', told)
     return int(found.group(1)) if found else 0

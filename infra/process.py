@@ -108,9 +108,7 @@ def end(running: Running, *, patience_s: float, kill: bool = False) -> None:
         process.wait(patience_s)
 
 
-def wait_until(
-    healthy: Callable[[], bool], running: Running, *, name: str, log: Path, limit_s: float
-) -> None:
+def wait_until(healthy: Callable[[], bool], running: Running, *, name: str, log: Path, limit_s: float) -> None:
     """Polls a health check until it holds; a dead or a silent process is an error with its last words."""
     deadline = time.monotonic() + limit_s
     while not healthy():
@@ -170,7 +168,5 @@ def demand_free(port: int, *, name: str, option: str) -> None:
     """Refuses a port that a person asked for and that something else has."""
     holder = bind(port, reuse=True)
     if holder is None or is_open(port):
-        raise StackError(
-            f"port {port} for {name} is taken: free it, choose another with {option}, or leave it out"
-        )
+        raise StackError(f"port {port} for {name} is taken: free it, choose another with {option}, or leave it out")
     holder.close()

@@ -47,9 +47,7 @@ class Redis(Part):
     def healthy(self) -> bool:
         """PING, which a server that still loads its file refuses."""
         try:
-            with redis.Redis(
-                host=LOOPBACK, port=self.port, socket_timeout=2, retry=Retry(NoBackoff(), 0)
-            ) as client:
+            with redis.Redis(host=LOOPBACK, port=self.port, socket_timeout=2, retry=Retry(NoBackoff(), 0)) as client:
                 return bool(client.ping())
         except redis.RedisError:
             return False

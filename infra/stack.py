@@ -137,9 +137,7 @@ class Stack:
             self._running, self._ports = {}, {}  # all gone, as after a reboot: start anew with the same data
         elif dead:
             log = self.part(dead[0]).log
-            raise StackError(
-                f"{dead[0]} is dead (see {log}): run `python -m infra.stack down`, then `up` again"
-            )
+            raise StackError(f"{dead[0]} is dead (see {log}): run `python -m infra.stack down`, then `up` again")
 
     # -- one part
 
@@ -254,17 +252,13 @@ class Stack:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise StackError(
-                    f"another `up` or `down` works on {self.folder}: wait for it to end"
-                ) from None
+                raise StackError(f"another `up` or `down` works on {self.folder}: wait for it to end") from None
             yield
 
     def _choose_ports(self) -> None:
         for name, port in self._demanded.items():
             if self._ports.get(name, port) != port:
-                raise StackError(
-                    f"{name} is up on port {self._ports[name]}: `down` first to move it to {port}"
-                )
+                raise StackError(f"{name} is up on port {self._ports[name]}: `down` first to move it to {port}")
             if name not in self._ports:
                 demand_free(port, name=name, option=f"--{name}-port")
                 self._ports[name] = port
@@ -280,9 +274,7 @@ class Stack:
             state = json.loads(self._state_file.read_text())
             self._running = {name: Running(**process) for name, process in state["parts"].items()}
         except (ValueError, KeyError, TypeError):
-            raise StackError(
-                f"{self._state_file} is not readable: end its processes by hand, delete it"
-            ) from None
+            raise StackError(f"{self._state_file} is not readable: end its processes by hand, delete it") from None
         self._ports = state["ports"]
         self._wanted = list(dict.fromkeys([*state["wanted"], *self._wanted]))
 

@@ -18,17 +18,13 @@ DATA = Path(".stack")
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
 Data = Annotated[Path, typer.Option("--data", help="data folder of this stack")]
 AsJson = Annotated[bool, typer.Option("--json", help="for scripts")]
-PortOption = Annotated[
-    int | None, typer.Option(help="demand this port instead of a free one", min=1, max=65_535)
-]
+PortOption = Annotated[int | None, typer.Option(help="demand this port instead of a free one", min=1, max=65_535)]
 
 
 @app.command()
 def up(
     data: Data = DATA,
-    clickhouse: Annotated[
-        Literal["chdb", "server"], typer.Option(help="server = one from the PATH")
-    ] = "chdb",
+    clickhouse: Annotated[Literal["chdb", "server"], typer.Option(help="server = one from the PATH")] = "chdb",
     prometheus: Annotated[bool, typer.Option("--prometheus", help="start the one on the PATH")] = False,
     kafka_port: PortOption = None,
     redis_port: PortOption = None,
@@ -93,7 +89,5 @@ def main() -> None:
         print(f"stack: {error}", file=sys.stderr)
         sys.exit(2)
     except OSError as error:
-        print(
-            f"stack: {error.filename}: {error.strerror}; choose another folder with --data", file=sys.stderr
-        )
+        print(f"stack: {error.filename}: {error.strerror}; choose another folder with --data", file=sys.stderr)
         sys.exit(2)

@@ -22,9 +22,7 @@ _MS = dt.timedelta(milliseconds=1)
 # datetime ends at the year 9999; two days on either side leave room for any zone and starting hour.
 _DAY_MIN = dt.date.min.toordinal() - _EPOCH_ORDINAL + 2
 _DAY_MAX = dt.date.max.toordinal() - _EPOCH_ORDINAL - 2
-_REMEMBERED = (
-    4096  # days; a log spans far fewer at a time, and forgetting them only costs looking them up again
-)
+_REMEMBERED = 4096  # days; a log spans far fewer at a time, and forgetting them only costs looking them up again
 
 
 @functools.lru_cache(maxsize=64)
@@ -112,6 +110,4 @@ class Calendar:
         return (wall.replace(tzinfo=self._zone, fold=fold) - _EPOCH_UTC) // _MS
 
     def _wall(self, ms: int) -> dt.datetime:
-        return (
-            (_EPOCH_UTC + dt.timedelta(milliseconds=ms)).astimezone(self._zone).replace(tzinfo=None, fold=0)
-        )
+        return (_EPOCH_UTC + dt.timedelta(milliseconds=ms)).astimezone(self._zone).replace(tzinfo=None, fold=0)

@@ -161,9 +161,7 @@ class Judgement(Struct, gc=False):
                 fact.overall, fact.overall_since = tier, since
 
 
-def silence_ended(
-    in_force: Rules, state: MemberState, action: Action, moment: Moment, facts: list[Fact]
-) -> None:
+def silence_ended(in_force: Rules, state: MemberState, action: Action, moment: Moment, facts: list[Fact]) -> None:
     """An own action at `moment.at`: raises `last_own`; leaves, moves or voids the presence tier held.
 
     An own action not newer than the latest known one changes nothing.
@@ -194,9 +192,7 @@ def _answer(
 ) -> None:
     """A newer action met a tier: judge it anew from there."""
     due = ladder.reached(moment.clock - moment.at) if moment.at > state.closed_at else None
-    judgement = Judgement(
-        in_force, state, action.member_id, moment.clock, moment.offset, moment.index, facts, action
-    )
+    judgement = Judgement(in_force, state, action.member_id, moment.clock, moment.offset, moment.index, facts, action)
     judgement.end(ladder, moment.at, ladder.ended, due)
 
 

@@ -126,9 +126,7 @@ def _settle(
     return gap._replace(paid=fact.points, offset=moment.offset, place=moment.index + len(facts) - 1)
 
 
-def _take_back(
-    rules: Rules, state: MemberState, action: Action, moment: Moment, gap: Gap, why: str
-) -> Ledger:
+def _take_back(rules: Rules, state: MemberState, action: Action, moment: Moment, gap: Gap, why: str) -> Ledger:
     fact = _entry(rules, state, action, moment, gap)
     fact.entry = "corrected"
     fact.points = fact.active = fact.base = -gap.paid

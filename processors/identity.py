@@ -21,9 +21,7 @@ from schemas.member import MemberState
 ID_SIZE = 8
 HASH_SIZE = 6
 OPEN_MAX = 32 * ID_SIZE
-PAGE_SIZE = (
-    8 + OPEN_MAX
-)  # its newest moment, then 32 ids: every 33rd slot of joined pages is a moment, not an id
+PAGE_SIZE = 8 + OPEN_MAX  # its newest moment, then 32 ids: every 33rd slot of joined pages is a moment, not an id
 
 NEW, REPEAT, CONFLICT = 0, 1, 2
 

@@ -97,9 +97,7 @@ class Buying(Ladder):
 
     def held(self, state: MemberState) -> Held:
         """The tier held."""
-        return Held(
-            state.buying, state.buying_at, state.buying_offset, state.buying_index, state.buying_region
-        )
+        return Held(state.buying, state.buying_at, state.buying_offset, state.buying_index, state.buying_region)
 
     def hold(self, state: MemberState, held: Held) -> None:
         """Put a tier, or none, into the state."""

@@ -15,9 +15,7 @@ if TYPE_CHECKING:
 
 SIZE = ORDER.size
 HASH_SIZE = 8
-SPEND_MONTHS = (
-    25  # a year of spend, the month a late order falls in, and as much again for what is judged over it
-)
+SPEND_MONTHS = 25  # a year of spend, the month a late order falls in, and as much again for what is judged over it
 
 
 def order_key(id_key: bytes, order_id: str) -> bytes:

@@ -22,33 +22,23 @@ if TYPE_CHECKING:
     from processors.programme import Rules
 
 
-def _message(
-    rules: Rules, state: MemberState, action: Message, moment: Moment, day: int, facts: list[Fact]
-) -> None:
+def _message(rules: Rules, state: MemberState, action: Message, moment: Moment, day: int, facts: list[Fact]) -> None:
     month = rules.calendar.month(day)
     length = action.length
     if length is not None and length < rules.message_length_min:
-        facts.append(
-            entry(rules, state, action, moment, month, "message", 0, rules.because_short, "too_short")
-        )
+        facts.append(entry(rules, state, action, moment, month, "message", 0, rules.because_short, "too_short"))
         return
     counted = days.counted(state, day, days.MESSAGES)
     if counted >= rules.messages_per_day:
-        facts.append(
-            entry(rules, state, action, moment, month, "message", 0, rules.because_messages[-1], "cap")
-        )
+        facts.append(entry(rules, state, action, moment, month, "message", 0, rules.because_messages[-1], "cap"))
         return
     days.count(state, day, days.MESSAGES)
     points = rules.message_points
     credit(state, month, points)
-    facts.append(
-        entry(rules, state, action, moment, month, "message", points, rules.because_messages[counted])
-    )
+    facts.append(entry(rules, state, action, moment, month, "message", points, rules.because_messages[counted]))
 
 
-def _share(
-    rules: Rules, state: MemberState, action: Share, moment: Moment, day: int, facts: list[Fact]
-) -> None:
+def _share(rules: Rules, state: MemberState, action: Share, moment: Moment, day: int, facts: list[Fact]) -> None:
     month = rules.calendar.month(day)
     counted = days.counted(state, day, days.SHARES)
     if counted >= rules.shares_per_day:
@@ -60,9 +50,7 @@ def _share(
     facts.append(entry(rules, state, action, moment, month, "share", rules.share_points, because))
 
 
-def _check_in(
-    rules: Rules, state: MemberState, action: CheckIn, moment: Moment, day: int, facts: list[Fact]
-) -> None:
+def _check_in(rules: Rules, state: MemberState, action: CheckIn, moment: Moment, day: int, facts: list[Fact]) -> None:
     month = rules.calendar.month(day)
     if days.checked_in(state, day):
         because = "0: the day's check-in was there already"
@@ -83,9 +71,7 @@ def _check_in(
         streaks.heal(rules, state, action, moment, day, run, facts)
 
 
-def _purchase(
-    rules: Rules, state: MemberState, action: Purchase, moment: Moment, day: int, facts: list[Fact]
-) -> None:
+def _purchase(rules: Rules, state: MemberState, action: Purchase, moment: Moment, day: int, facts: list[Fact]) -> None:
     month = rules.calendar.month(day)
     counted = orders.counted_amount(rules, action)
     points = counted * rules.per_unit // rules.minor_units

@@ -27,9 +27,7 @@ Hash = Annotated[str, Meta(pattern="^[0-9a-f]{16,64}$", description="keyed hash,
 MaskedPhone = Annotated[str, Meta(pattern="^[0-9]{3}[*]{4}[0-9]{4}$", description="138****1234")]
 
 
-class Action(
-    Struct, kw_only=True, gc=False, forbid_unknown_fields=True, omit_defaults=True, tag_field="action"
-):
+class Action(Struct, kw_only=True, gc=False, forbid_unknown_fields=True, omit_defaults=True, tag_field="action"):
     """What every action carries. (`source`, `event_id`) is its identity."""
 
     own: ClassVar[bool] = False

@@ -16,17 +16,11 @@ STATE_VERSION = 1
 
 LOT = struct.Struct("<HQ")  # earning month, active points
 PENDING = struct.Struct("<QHQQI")  # due, earning month, points, offset and index of the entry that earned it
-CHECK_IN = struct.Struct(
-    "<HBIQI"
-)  # day, factor and base points paid, offset and index of the entry that paid them
-COMEBACK = struct.Struct(
-    "<QQIQI"
-)  # own action before, own action that came back, points paid, offset and index
+CHECK_IN = struct.Struct("<HBIQI")  # day, factor and base points paid, offset and index of the entry that paid them
+COMEBACK = struct.Struct("<QQIQI")  # own action before, own action that came back, points paid, offset and index
 SPEND = struct.Struct("<Hq")  # month, net spend in minor units
 ORDER = struct.Struct("<8sQqqQ")  # keyed hash of order_id, moment, amount, counted amount, points
-PLACE = struct.Struct(
-    "<IHQ"
-)  # crc32 of "r:region" or "g:group", newest own day there, bitmap of 64 days back from it
+PLACE = struct.Struct("<IHQ")  # crc32 of "r:region" or "g:group", newest own day there, bitmap of 64 days back from it
 
 DAY_WEIGHTS = 57  # days that the activity score looks back
 DAY_COUNTS = 32  # days for which caps are remembered: the horizon and the day it begins in

@@ -180,9 +180,7 @@ class Programme(Part):
     name: Annotated[str, Field(min_length=1, max_length=64)]
     rules: int
     zone: str
-    day_starts_at: Annotated[
-        int, Field(ge=0, le=23, description="hour at which the programme day starts")
-    ] = 0
+    day_starts_at: Annotated[int, Field(ge=0, le=23, description="hour at which the programme day starts")] = 0
     currencies: Annotated[tuple[str, ...], Field(min_length=1, strict=False)]
     minor_units: Annotated[int, Field(ge=1, le=1000)] = 100
     horizon_days: Annotated[int, Field(ge=1, le=31)]
@@ -218,9 +216,7 @@ class ProgrammeError(ValueError):
     def __init__(self, errors: Sequence[tuple[int, int, str, str]], name: str = "programme") -> None:
         self.errors = list(errors)
         self.unknown_rules = any(path == "rules" for _, _, path, _ in self.errors)
-        super().__init__(
-            "\n".join(f"{name}:{line}:{col}: {path}: {text}" for line, col, path, text in self.errors)
-        )
+        super().__init__("\n".join(f"{name}:{line}:{col}: {path}: {text}" for line, col, path, text in self.errors))
 
 
 def parse(text: str, name: str = "programme") -> Programme:
@@ -231,9 +227,7 @@ def parse(text: str, name: str = "programme") -> Programme:
     try:
         return Programme.model_validate(plain)
     except ValidationError as error:
-        found = [
-            (*_place(tree, e["loc"]), ".".join(map(str, e["loc"])) or "$", _words(e)) for e in error.errors()
-        ]
+        found = [(*_place(tree, e["loc"]), ".".join(map(str, e["loc"])) or "$", _words(e)) for e in error.errors()]
         raise ProgrammeError(sorted(found), name) from None
 
 

@@ -30,17 +30,13 @@ class Kafka(Group):
     """Where the log is."""
 
     bootstrap: str = Field(default="127.0.0.1:9092", description="host:port of a broker, several with commas")
-    replication: PositiveInt = Field(
-        default=1, description="copies of each topic; 3 where there are three brokers"
-    )
+    replication: PositiveInt = Field(default=1, description="copies of each topic; 3 where there are three brokers")
 
 
 class Redis(Group):
     """Where the state is. Must run with the append-only file on and maxmemory-policy noeviction."""
 
-    url: str = Field(
-        default="redis://127.0.0.1:6379/0", description="redis://[:password@]host:port/db", repr=False
-    )
+    url: str = Field(default="redis://127.0.0.1:6379/0", description="redis://[:password@]host:port/db", repr=False)
 
 
 class Worker(Group):
@@ -48,16 +44,10 @@ class Worker(Group):
 
     instance: str = Field(default="", description="name in metrics and logs; empty = host and pid")
     chunk_max_records: PositiveInt = Field(default=5_000, description="records of one chunk at most")
-    cache_members: PositiveInt = Field(
-        default=1_000_000, description="decoded members kept in memory at most"
-    )
+    cache_members: PositiveInt = Field(default=1_000_000, description="decoded members kept in memory at most")
     # Faust waits 60 s by default: a killed worker's partitions would stand still for a minute.
-    session_timeout_s: PositiveFloat = Field(
-        default=8.0, description="silence after which the partitions go to others"
-    )
-    watchdog_s: PositiveFloat = Field(
-        default=60.0, description="lag without movement after which it ends itself"
-    )
+    session_timeout_s: PositiveFloat = Field(default=8.0, description="silence after which the partitions go to others")
+    watchdog_s: PositiveFloat = Field(default=60.0, description="lag without movement after which it ends itself")
 
 
 class ClickHouse(Group):
@@ -69,12 +59,8 @@ class ClickHouse(Group):
     database: str = "memberflow"
     user: str = "default"
     password: SecretStr = SecretStr("")
-    folder: Path = Field(
-        default=Path(".stack/chdb"), description="data folder of chdb; the sink alone opens it"
-    )
-    http_host: str = Field(
-        default="127.0.0.1", description="where SQL is answered over HTTP (chdb: by the sink)"
-    )
+    folder: Path = Field(default=Path(".stack/chdb"), description="data folder of chdb; the sink alone opens it")
+    http_host: str = Field(default="127.0.0.1", description="where SQL is answered over HTTP (chdb: by the sink)")
     http_port: Port = 8123
 
 
@@ -110,9 +96,7 @@ class Keys(Group):
     """Where the ed25519 keys are (PEM). The key id in a signed record is the file's name without `.pem`."""
 
     folder: Path = Path(".stack/keys")
-    workers: str = Field(
-        default="workers.pem", description="private key the workers sign derived records with"
-    )
+    workers: str = Field(default="workers.pem", description="private key the workers sign derived records with")
     staff: str = Field(default="staff.pem", description="private key of the person at this command line")
     public: str = Field(default="public.json", description="`worker_keys` and `staff_keys`, base64 by key id")
 

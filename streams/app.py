@@ -119,9 +119,7 @@ class WorkerProcess:
         """Until `stop`, or until something that cannot be cured in here. Raises what ended it."""
         self.app.on_partitions_assigned.connect(self._on_assigned, weak=False)
         self.app.on_partitions_revoked.connect(self._on_revoked, weak=False)
-        self.app.topics.add(
-            self.app.topic(self.topics.actions.name, value_serializer="raw", key_serializer="raw")
-        )
+        self.app.topics.add(self.app.topic(self.topics.actions.name, value_serializer="raw", key_serializer="raw"))
         gc.collect()
         gc.freeze()
         gc.disable()  # left on it costs 4 to 6 us an action; the ticker collects when nothing is to do
@@ -159,9 +157,7 @@ class WorkerProcess:
         await self.ownership.revoked(sorted(tp.partition for tp in revoked))
 
     async def _rule_failures(self, partition: int, clock: int) -> dict[int, Failure]:
-        return await rule_failures(
-            self.settings.kafka.bootstrap, self.topics.dead_letters.name, partition, clock
-        )
+        return await rule_failures(self.settings.kafka.bootstrap, self.topics.dead_letters.name, partition, clock)
 
     def _faust(self) -> ChunkApp:
         worker = self.settings.worker
@@ -200,9 +196,7 @@ class OwnedPartitions(Collector):
         lanes = dict(self.ownership.lanes)
         end = {p: self.ownership.consumer.end_offset(p) for p in lanes}
         behind = {
-            p: max(0.0, self.wall() - lane.last_timestamp / 1000)
-            for p, lane in lanes.items()
-            if lane.last_timestamp
+            p: max(0.0, self.wall() - lane.last_timestamp / 1000) for p, lane in lanes.items() if lane.last_timestamp
         }
         overdue = [lane.fold.timers.overdue(lane.fold.state.clock) for lane in lanes.values()]
         return [

@@ -91,9 +91,7 @@ class Lane:
             raise Refetch(self.next_offset - 1)
         self.check_crc = False
         if crc(records[0]) != self.acquired.crc:
-            raise Halt(
-                records[0].offset, f"the record at {records[0].offset} is not the one that was committed"
-            )
+            raise Halt(records[0].offset, f"the record at {records[0].offset} is not the one that was committed")
         return records[1:]
 
 

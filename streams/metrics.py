@@ -46,7 +46,7 @@ class Metrics:
 
     def __init__(self, job: declared.Job | None = None) -> None:
         """Those of one job; without it all that are declared, of which `serve` shows its job's."""
-        disable_created_metrics()  # a `_created` gauge per counter is a third of all series, and nobody reads it
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # a `_created` gauge per counter is a third of all series, and nobody reads it
         self.registry = CollectorRegistry()
         wanted = declared.METRICS if job is None else declared.OF_JOB[job]
         self._by_name = {metric.name: self._make(metric) for metric in wanted if not metric.at_scrape}

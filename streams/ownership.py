@@ -174,9 +174,7 @@ class Ownership:
             self._count(error.answer.value)
             log.warning("commit refused", partition=partition, answer=error.answer.value, detail=error.detail)
             if error.answer is Answer.LOST:
-                return await self._halt(
-                    partition, f"state lost: {error.detail}; restore it with `memberflow rebuild`"
-                )
+                return await self._halt(partition, f"state lost: {error.detail}; restore it with `memberflow rebuild`")
             if error.answer is Answer.FENCED:
                 await self._may_commit(partition, lane.next_offset)
         elif isinstance(error, PublishFailed | StoreUnavailable):
@@ -203,9 +201,7 @@ class Ownership:
                     return self.crash(LogMismatch(f"partition {partition}: {got.detail}"))
                 if self.halted.get(partition) != got.detail:
                     self.halted[partition] = got.detail
-                    log.error(
-                        "partition not acquired", partition=partition, answer=got.answer, detail=got.detail
-                    )
+                    log.error("partition not acquired", partition=partition, answer=got.answer, detail=got.detail)
                 await asyncio.sleep(RESUME_POLL_SECONDS)
             else:
                 await asyncio.sleep(BACKOFF_SECONDS[min(attempt, len(BACKOFF_SECONDS) - 1)])

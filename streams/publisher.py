@@ -83,9 +83,7 @@ class Publisher:
         """Append a tick. The broker stamps it; a log of history keeps the partition's clock."""
         try:
             producer = await self._ready()
-            await self._send(
-                producer, self.topics.actions.name, partition, [(None, tick(owner), NO_HEADERS)], clock
-            )
+            await self._send(producer, self.topics.actions.name, partition, [(None, tick(owner), NO_HEADERS)], clock)
         except (KafkaError, IllegalOperation, TimeoutError, OSError) as error:
             await self.restart()
             raise PublishFailed(f"tick for partition {partition}: {error!r}") from error
@@ -142,9 +140,7 @@ class Publisher:
 
     async def _acked(self, producer: AIOKafkaProducer, batch: Any, topic: str, partition: int) -> None:
         batch.close()
-        sent = await asyncio.wait_for(
-            producer.send_batch(batch, topic, partition=partition), timeout=ACK_SECONDS
-        )
+        sent = await asyncio.wait_for(producer.send_batch(batch, topic, partition=partition), timeout=ACK_SECONDS)
         await asyncio.wait_for(sent, timeout=ACK_SECONDS)
 
 

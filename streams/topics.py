@@ -43,9 +43,7 @@ CREATED = "topic"
 def admin(bootstrap: str, *, patience_s: float = 5.0) -> Iterator[KafkaAdminClient]:
     """An admin client for a short errand; raises KafkaConnectionError when none answers."""
     servers = bootstrap.split(",")
-    if not any(
-        _listens(server) for server in servers
-    ):  # kafka-python would try for long and leave sockets open
+    if not any(_listens(server) for server in servers):  # kafka-python would try for long and leave sockets open
         raise KafkaConnectionError(f"no Kafka broker listens at {bootstrap}")
     client = KafkaAdminClient(
         bootstrap_servers=servers,
@@ -73,9 +71,7 @@ def compare(client: KafkaAdminClient, topics: Sequence[Topic]) -> list[Differenc
     """Like `apply`, but only looks."""
     there = {name: found for topic in topics for name, found in _described(client, topic.name).items()}
     absent = [
-        Difference(it.name, "topic", f"{it.partitions} partitions", "missing")
-        for it in topics
-        if it.name not in there
+        Difference(it.name, "topic", f"{it.partitions} partitions", "missing") for it in topics if it.name not in there
     ]
     return absent + _differences(client, [it for it in topics if it.name in there], there)
 

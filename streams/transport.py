@@ -121,9 +121,7 @@ class ChunkConsumer(driver.Consumer):
 
     async def commit_hint(self, offsets: Mapping[TP, int]) -> bool:
         """Tell Kafka how far we are, for lag tools. True says that this generation may still commit."""
-        found = {
-            TopicPartition(tp.topic, tp.partition): OffsetAndMetadata(o, "") for tp, o in offsets.items()
-        }
+        found = {TopicPartition(tp.topic, tp.partition): OffsetAndMetadata(o, "") for tp, o in offsets.items()}
         try:
             await asyncio.wait_for(self._thread.call_thread(self._commit_in_thread, found), timeout=10)
         except (CommitFailedError, IllegalStateError, KafkaError, TimeoutError):

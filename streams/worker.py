@@ -114,9 +114,7 @@ class Worker:
             crc=crc(last),
             buckets=fold.take_buckets(out),
             partition_state=fold.encode_state(),
-            states={
-                member_id: member_codec.encode(member.state) for member_id, member in out.touched.items()
-            },
+            states={member_id: member_codec.encode(member.state) for member_id, member in out.touched.items()},
             timers=out.timers,
             timers_gone=list(out.timers_gone),
             buckets_gone=list(out.buckets_gone),

@@ -47,9 +47,7 @@ def modules() -> tuple[Path, ...]:
 
 def documents() -> list[Path]:
     named = [ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md")]
-    return [
-        path for path in (*named, *ROOT.glob("docs/**/*.md"), *ROOT.glob("tests/**/*.md")) if path.exists()
-    ]
+    return [path for path in (*named, *ROOT.glob("docs/**/*.md"), *ROOT.glob("tests/**/*.md")) if path.exists()]
 
 
 def named(path: Path) -> str:
@@ -110,11 +108,7 @@ def test_every_path_named_in_a_document_exists(document: Path) -> None:
 
 
 def looks_like_a_path(word: str) -> bool:
-    if (
-        "://" in word
-        or any(mark in word for mark in "<>{}*$=,;()…")
-        or word.startswith(("/", "-", "#", "../shared"))
-    ):
+    if "://" in word or any(mark in word for mark in "<>{}*$=,;()…") or word.startswith(("/", "-", "#", "../shared")):
         return False
     return not word.startswith(MADE) and word.split("#")[0].endswith((*SUFFIXES, "/"))
 
@@ -123,9 +117,7 @@ def exists(word: str, document: Path) -> bool:
     path = word.split("#")[0]
     if (ROOT / path).exists() or (document.parent / path).exists():
         return True
-    return "/" not in path and any(
-        folder for name in (*FOLDERS, "docs") for folder in (ROOT / name).rglob(path)
-    )
+    return "/" not in path and any(folder for name in (*FOLDERS, "docs") for folder in (ROOT / name).rglob(path))
 
 
 @pytest.mark.parametrize("document", documents(), ids=named)
@@ -136,9 +128,7 @@ def test_every_make_target_named_in_a_document_exists(document: Path) -> None:
 
 
 def test_every_generated_file_is_what_its_generator_writes() -> None:
-    assert not [
-        f"{path}: run {generator}" for generator, path in GENERATED if is_stale(generator, ROOT / path)
-    ]
+    assert not [f"{path}: run {generator}" for generator, path in GENERATED if is_stale(generator, ROOT / path)]
 
 
 def is_stale(generator: str, path: Path) -> bool:
@@ -187,9 +177,7 @@ def test_the_lock_is_not_stale() -> None:
     stale = [
         str(it)
         for it in declared()
-        if not any(
-            it.specifier.contains(v, prereleases=True) for v in versions.get(canonicalize_name(it.name), ())
-        )
+        if not any(it.specifier.contains(v, prereleases=True) for v in versions.get(canonicalize_name(it.name), ()))
     ]
     assert not stale
 

@@ -139,6 +139,8 @@ async def measure(arena: Arena, repeats: int) -> tuple[Section, dict[int, Run]]:
         f"{arena.population.members:,} members with 112 remembered ids, median of {repeats}; time by stage is that "
         "of chunks, which overlap: publish and commit are mostly waiting"
     )
+    if len({it.facts for found in runs.values() for it in found}) > 1:
+        note += "; runs published different numbers of facts: chunks were dropped and published again"
     return Section("End to end", figures, {"runs": runs, "disk_bytes": disk}, note), middle
 
 

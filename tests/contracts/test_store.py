@@ -194,9 +194,7 @@ async def test_only_the_latest_owner_commits(owned: Acquired, bench: StoreBench)
     assert (await bench.store.commit(commit_of(latest)))[0] is Answer.OK
 
 
-async def test_a_fenced_owner_does_not_mistake_anothers_commit_for_its_own(
-    owned: Acquired, bench: StoreBench
-) -> None:
+async def test_a_fenced_owner_does_not_mistake_anothers_commit_for_its_own(owned: Acquired, bench: StoreBench) -> None:
     latest = await acquire(bench)
     assert (await bench.store.commit(commit_of(latest)))[0] is Answer.OK
     assert (await bench.store.commit(commit_of(owned)))[0] is Answer.FENCED
@@ -226,9 +224,7 @@ async def test_a_store_that_went_back_answers_stale(owned: Acquired, bench: Stor
     assert await bench.store.commit(second) == (Answer.OK, "")
 
 
-async def test_a_store_that_went_back_before_the_owner_answers_fenced(
-    owned: Acquired, bench: StoreBench
-) -> None:
+async def test_a_store_that_went_back_before_the_owner_answers_fenced(owned: Acquired, bench: StoreBench) -> None:
     await bench.save(0)
     latest = await acquire(bench)
     await bench.store.commit(commit_of(latest))

@@ -140,9 +140,7 @@ def spells(orders: list[Order], ladder: tuple[tuple[str, int], ...], end: dt.dat
         begins = [(tier, last + dt.timedelta(days=days)) for tier, days in ladder]
         held = [(tier, begin) for tier, begin in begins if begin <= until]
         ends = [begin for _, begin in held[1:]]
-        found += [
-            Spell(tier, begin, left) for (tier, begin), left in zip(held, [*ends, following], strict=False)
-        ]
+        found += [Spell(tier, begin, left) for (tier, begin), left in zip(held, [*ends, following], strict=False)]
     return found
 
 

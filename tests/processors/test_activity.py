@@ -108,9 +108,7 @@ histories = st.lists(st.tuples(st.integers(0, 31), st.sampled_from([0, 500, 1000
 
 
 @given(histories, st.randoms(use_true_random=False), st.integers(31, 100))
-def test_the_score_is_the_same_in_any_order_of_arrival(
-    history: list[tuple[int, int]], random: Any, today: int
-) -> None:
+def test_the_score_is_the_same_in_any_order_of_arrival(history: list[tuple[int, int]], random: Any, today: int) -> None:
     shuffled = list(history)
     random.shuffle(shuffled)
     one, other = scored(history, today), scored(shuffled, today)
@@ -119,9 +117,7 @@ def test_the_score_is_the_same_in_any_order_of_arrival(
 
 
 @given(histories, st.integers(31, 100), st.integers(0, 40))
-def test_the_running_sum_equals_the_sum_of_all_days(
-    history: list[tuple[int, int]], today: int, later: int
-) -> None:
+def test_the_running_sum_equals_the_sum_of_all_days(history: list[tuple[int, int]], today: int, later: int) -> None:
     by_day: dict[int, int] = {}
     for day, weight in history:
         by_day[day] = min(30_000, by_day.get(day, 0) + weight)

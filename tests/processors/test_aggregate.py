@@ -119,9 +119,7 @@ MEMBERS = [
 
 
 @pytest.mark.parametrize(("name", "steps", "expected"), MEMBERS)
-@pytest.mark.parametrize(
-    ("place", "fields"), [((), {}), (("hk",), {"region": "hk"}), (("tea",), {"group_id": "tea"})]
-)
+@pytest.mark.parametrize(("place", "fields"), [((), {}), (("hk",), {"region": "hk"}), (("tea",), {"group_id": "tea"})])
 def test_a_member_counts_once_in_its_day_week_and_month(
     name: str,
     steps: list[tuple[Any, ...]],
@@ -198,9 +196,7 @@ class Crowd:
         if one.what == "content":
             fields |= {"content_id": "c", "status": "seen" if one.happened % 2 else "clicked"}
         story = self.stories[one.member]
-        action = an_action(
-            one.what, START + one.happened * HOUR, offset, member_id=f"m-{one.member}", **fields
-        )
+        action = an_action(one.what, START + one.happened * HOUR, offset, member_id=f"m-{one.member}", **fields)
         story.offset = offset - 1  # the story's own record moves it to `offset`
         story.act(action, START + (one.happened + one.delay) * HOUR)
 
@@ -259,9 +255,7 @@ def test_distinct_members_are_those_of_the_actions_themselves(history: list[Sent
         for place in {("", ""), (one.region, ""), ("", one.group_id)}:
             seen |= {(period, at, *place, one.member) for period, at in periods}
     found = {
-        (b.period, b.at, b.region, b.group_id): b.members
-        for b in crowd.buckets.changed(-1)
-        if b.kind == "members"
+        (b.period, b.at, b.region, b.group_id): b.members for b in crowd.buckets.changed(-1) if b.kind == "members"
     }
     assert found == dict(Counter(key[:-1] for key in seen))
 
@@ -283,9 +277,7 @@ def test_tiers_summed_up_are_the_members_who_hold_them(history: list[Sent]) -> N
 
 
 @given(histories, st.integers(1, 5), st.integers(1, 7))
-def test_stopping_anywhere_and_loading_again_changes_nothing(
-    history: list[Sent], chunk: int, block: int
-) -> None:
+def test_stopping_anywhere_and_loading_again_changes_nothing(history: list[Sent], chunk: int, block: int) -> None:
     """What the store holds, chunk by chunk and block by block, is what an object that never stopped holds."""
     crowd, whole = Crowd(), Crowd()
     stored: dict[str, bytes] = {}

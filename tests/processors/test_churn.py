@@ -297,11 +297,7 @@ def test_a_tier_left_names_its_entry_and_the_action() -> None:
 
 def test_the_overall_tier_is_the_gravest_held_with_its_own_moment() -> None:
     story = told([(0, "purchase"), (40, "tick"), (41, "login")])
-    overall = [
-        (f.tier, f.overall, (f.overall_since - START) // DAY)
-        for f in tier_facts(story)
-        if isinstance(f, Tier)
-    ]
+    overall = [(f.tier, f.overall, (f.overall_since - START) // DAY) for f in tier_facts(story) if isinstance(f, Tier)]
     assert overall == [
         ("yellow", "yellow", 7),
         ("red", "red", 14),

@@ -59,9 +59,7 @@ def expected(history: list[Sent], clock: int) -> dict[str, tuple[str, int]]:
     closed = max((one.happened for one in history if one.what == "leave"), default=-1)
     found = {}
     for dimension, ends in (("presence", {"login", "purchase", "like", "join"}), ("buying", {"purchase"})):
-        last = max(
-            (one.happened for one in history if one.what in ends and one.happened > closed), default=None
-        )
+        last = max((one.happened for one in history if one.what in ends and one.happened > closed), default=None)
         found[dimension] = ("", 0)
         if last is not None:
             at = START + last * HOUR
@@ -83,9 +81,7 @@ def test_late_and_on_time_lead_to_the_same_tiers(history: list[Sent], end: int) 
 
 
 @given(histories, st.integers(150, 260), st.lists(st.integers(0, 250), max_size=20))
-def test_how_often_the_clock_is_looked_at_changes_no_fact(
-    history: list[Sent], end: int, looks: list[int]
-) -> None:
+def test_how_often_the_clock_is_looked_at_changes_no_fact(history: list[Sent], end: int, looks: list[int]) -> None:
     def fields(story: Story) -> list[Any]:
         return [(f.effective_at, type(f), f.dimension, f.tier, f.overall) for f in tier_facts(story)]
 

@@ -70,16 +70,17 @@ class ReceiverStub:
         await self._runner.cleanup()
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
-        headers = request.headers
-        names = ("webhook-id", "webhook-timestamp", "webhook-signature", "content-type")
-        self.requests.append(Received(request.path, *(headers.get(name, "") for name in names), await request.read()))
+        webhook = [request.headers.get(f"webhook-{name}", "") for name in ("id", "timestamp", "signature")]
+        content_type = request.headers.get("content-type", "")
+        body = await request.read()
+        self.requests.append(Received(request.path, webhook[0], webhook[1], webhook[2], content_type, body))
         behaviour = self.answers.pop(0) if self.answers else self.then
         if behaviour == "hang":
             await self.release.wait()
             return web.Response()
         if behaviour == "reset":
             assert request.transport is not None
-            request.transport.abort()  # type: ignore[attr-defined]
+            request.transport.abort()
             return web.Response()
         status, more = behaviour if isinstance(behaviour, tuple) else (behaviour, {})
         assert isinstance(status, int)

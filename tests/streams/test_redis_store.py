@@ -308,9 +308,7 @@ GOOD += [b"2", b"m-1", b"new", b"1", b"m-2", b"2", b"5", b"m-1", b"0", b"0", b"0
         ("no commit id", lambda good: [*good[:4], b"other", b"crc", *good[6:]]),
     ],
 )
-async def test_a_malformed_call_writes_nothing(
-    store: RedisStore, link: RedisLink, what: str, mutate: Mutation
-) -> None:
+async def test_a_malformed_call_writes_nothing(store: RedisStore, link: RedisLink, what: str, mutate: Mutation) -> None:
     owned = await begin(store)
     before = await whole(store)
     keys = [key(LOG, 0, part) for part in ("header", "states", "timers", "buckets", "pages")]
@@ -322,9 +320,7 @@ async def test_a_malformed_call_writes_nothing(
     assert await link.run(Script("commit.lua"), keys, good) == [b"ok", b""]
 
 
-async def test_no_key_of_a_begun_partition_expires_and_no_staged_one_stays(
-    store: RedisStore, link: RedisLink
-) -> None:
+async def test_no_key_of_a_begun_partition_expires_and_no_staged_one_stays(store: RedisStore, link: RedisLink) -> None:
     owned = await begin(store)
     await store.commit(numbered(owned, 0))
     await store.bootstrap(0, IDENTITY, "life-2", dump=await whole(store), replace=True)
@@ -335,9 +331,7 @@ async def test_no_key_of_a_begun_partition_expires_and_no_staged_one_stays(
     assert [await link.call("TTL", name) for name in names] == [-1] * 5
 
 
-async def test_a_bootstrap_that_lost_part_of_what_it_staged_changes_nothing(
-    store: RedisStore, link: RedisLink
-) -> None:
+async def test_a_bootstrap_that_lost_part_of_what_it_staged_changes_nothing(store: RedisStore, link: RedisLink) -> None:
     keys = [key(LOG, 0, part) for part in ("header", "states", "timers", "buckets", "pages")]
     staged = [f"{name}-staged" for name in keys[1:]]
     arguments = [b"0", b"1", b"0", b"0", b"0", b"incarnation", b"life-1"]

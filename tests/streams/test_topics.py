@@ -83,9 +83,7 @@ def test_a_topic_that_is_not_there_has_no_id(client: KafkaAdminClient, log: Topi
         topic_id(client, log.actions.name)
 
 
-def test_history_keeps_its_times_until_the_import_is_finished(
-    client: KafkaAdminClient, kafka_bootstrap: str
-) -> None:
+def test_history_keeps_its_times_until_the_import_is_finished(client: KafkaAdminClient, kafka_bootstrap: str) -> None:
     log = topics(f"topics-test-{next(NUMBERS)}", partitions=1, history=True)
     apply(client, [log.actions])
     in_1997 = 852_076_800_000

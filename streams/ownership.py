@@ -97,27 +97,39 @@ class Ownership:
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._pending: dict[int, tuple[int, str]] = {}  # a lane acquired next must not pass this
         self._failures: dict[int, dict[int, Failure]] = {}
+        self._leaving: set[int] = set()  # being revoked right now
+        self._returning: set[int] = set()  # of those, assigned again meanwhile
 
     # -- assignment ---------------------------------------------------------------------------------------------
 
     def assigned(self, partitions: Sequence[int]) -> None:
-        """Begin to acquire what is new."""
+        """Begin to acquire what is new; what is just being let go of comes after that."""
+        self._returning.update(self._leaving.intersection(partitions))
         for partition in partitions:
-            if partition not in self._tasks and partition not in self.lanes:
+            if partition not in self._tasks and partition not in self.lanes and partition not in self._leaving:
                 self._start(partition, self._acquire(partition))
 
     async def revoked(self, partitions: Sequence[int]) -> None:
-        """Let chunks under way end, then forget everything about these partitions."""
+        """Let chunks under way end, then forget everything about these partitions.
+
+        Nothing of them is acquired or opened from here on, whatever their tasks still meet: it would fence others.
+        """
         self.consumer.shut(partitions)
+        self._leaving.update(partitions)
+        self._returning.difference_update(partitions)
         under_way = [task for p in partitions if (task := self._tasks.get(p)) and p in self.lanes]
+        for partition in partitions:
+            if partition not in self.lanes:
+                self._cancel(partition)
         if under_way:
             await asyncio.wait(under_way, timeout=DRAIN_SECONDS)
         await self._hint(partitions)
         for partition in partitions:
-            if task := self._tasks.pop(partition, None):
-                task.cancel()
+            self._cancel(partition)
             self.lanes.pop(partition, None)
             self.halted.pop(partition, None)
+        self._leaving.difference_update(partitions)
+        self.assigned(sorted(self._returning.intersection(partitions)))
 
     async def close(self) -> None:
         """Drain and let go of everything: a clean stop."""
@@ -141,6 +153,7 @@ class Ownership:
         """Retention passed us by, or the log ends before our offset: nothing is skipped in silence."""
         reason = f"offset {offset} is not in the log: below its start or past its end"
         if partition in self.lanes:
+            self._drop(partition)
             self._start(partition, self._halt(partition, reason))
 
     async def _chunk(self, partition: int, lane: Lane, records: Sequence[ConsumerRecord]) -> None:
@@ -148,11 +161,14 @@ class Ownership:
             await self.worker.chunk(lane, records)
         except Refetch as refetch:
             self._count("gap")
-            self.consumer.open(partition, refetch.offset)
+            if self._ours(partition):
+                self.consumer.open(partition, refetch.offset)
         except Exception as error:  # noqa: BLE001 - whatever failed, the lane is dropped
-            await self._failed(partition, lane, error)
+            if self._ours(partition):
+                await self._failed(partition, lane, error)
         else:
-            self.consumer.release(partition)
+            if self._ours(partition):
+                self.consumer.release(partition)
         self.moved_at[partition] = monotonic()
 
     async def _failed(self, partition: int, lane: Lane, error: Exception) -> None:
@@ -220,6 +236,8 @@ class Ownership:
         if start > 0 and await self.consumer.first_offset(partition) < start:
             start -= 1
         lane.check_crc = start < acquired.next_offset
+        if not self._ours(partition):
+            return
         self.halted.pop(partition, None)
         self.lanes[partition] = lane
         self.moved_at[partition] = monotonic()
@@ -248,6 +266,14 @@ class Ownership:
         self.lanes.pop(partition, None)
         self.consumer.shut([partition])
 
+    def _ours(self, partition: int) -> bool:
+        """Whether the task at hand still speaks for the partition: who waits may not notice a cancellation."""
+        return self._tasks.get(partition) is asyncio.current_task() and partition not in self._leaving
+
+    def _cancel(self, partition: int) -> None:
+        if task := self._tasks.pop(partition, None):
+            task.cancel()
+
     def _start(self, partition: int, work: Coroutine[Any, Any, None]) -> None:
         async def run() -> None:
             try:
@@ -260,9 +286,7 @@ class Ownership:
                 if self._tasks.get(partition) is task:
                     del self._tasks[partition]
 
-        old = self._tasks.get(partition)
-        if old is not None:
-            old.cancel()
+        self._cancel(partition)
         task = asyncio.get_running_loop().create_task(run())
         task.add_done_callback(lambda _: work.close())  # cancelled before it began, it was never awaited
         self._tasks[partition] = task

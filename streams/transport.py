@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
-from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError, OffsetOutOfRangeError
+from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
@@ -124,7 +124,7 @@ class ChunkConsumer(driver.Consumer):
         found = {TopicPartition(tp.topic, tp.partition): OffsetAndMetadata(o, "") for tp, o in offsets.items()}
         try:
             await asyncio.wait_for(self._thread.call_thread(self._commit_in_thread, found), timeout=10)
-        except (CommitFailedError, IllegalStateError, KafkaError, TimeoutError):
+        except (RuntimeError, TimeoutError):  # Kafka's errors, and those of a thread that has ended
             return False
         return True
 

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
-from aiokafka.errors import KafkaError, OffsetOutOfRangeError
+from aiokafka.errors import IllegalStateError, KafkaError, OffsetOutOfRangeError
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
@@ -84,7 +84,8 @@ class ChunkConsumer(driver.Consumer):
     def seek_now(self, tp: TP, offset: int) -> None:
         """Fetch a partition from an offset next, whatever is buffered."""
         self.busy.discard(tp)
-        self._thread.seek(tp, offset)
+        with contextlib.suppress(IllegalStateError):  # the thread has lost it already, and we shall be told
+            self._thread.seek(tp, offset)
         self._read_offset[tp] = offset or None
         self.resume_partitions({tp})
         self._released.set()

@@ -56,7 +56,7 @@ async def test_a_partition_at_its_end_gets_a_tick_a_second() -> None:
 async def test_while_a_tick_has_not_come_back_there_is_no_other() -> None:
     site = await running(Site())
     await committed(site, 1)
-    await ticking(site, 30, working=False)
+    await ticking(site, WATCHDOG - 0.5, working=False)
     assert ticks(site) == 1
 
 

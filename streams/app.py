@@ -215,7 +215,7 @@ class OwnedPartitions(Collector):
             _one("memberflow_owned_partitions", len(lanes)),
             _one("memberflow_timers_pending", sum(len(lane.fold.timers) for lane in lanes.values())),
             _one("memberflow_timers_overdue_seconds", max(overdue, default=0) / 1000),
-            _one("memberflow_members_cached", sum(len(lane.fold.members) for lane in lanes.values())),
+            _one("memberflow_members_cached", sum(len(lane.cache) for lane in lanes.values())),
         ]
 
 

@@ -9,6 +9,7 @@ from aiokafka import ConsumerRecord
 
 from processors.output import Halt, Output
 from processors.partition import Partition
+from streams.loading import Cache
 from streams.metrics import Metrics
 from streams.store import Acquired, Answer
 
@@ -35,6 +36,7 @@ class Lane:
     def __init__(self, fold: Partition, acquired: Acquired) -> None:
         self.fold, self.acquired = fold, acquired
         self.next_offset = acquired.next_offset
+        self.cache: Cache = {}
         self.check_crc = acquired.next_offset > 0  # the record before is read once more and must be the same
         self.gap = (-1, -1)  # where one was seen and what followed: fetched again, and the same again is the log's
         self.stop_before: tuple[int, str] | None = None  # an offset that must not be passed, and why

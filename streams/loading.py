@@ -1,4 +1,8 @@
-"""Members from the store into a partition's cache: their states, and for those that have them their full pages."""
+"""Members for a chunk: from the cache, or from the store their states and, for those that have them, full pages.
+
+The cache holds bytes. A decoded member is some fifty objects spread over memory: keeping those costs three times the
+memory, and touching them again more than decoding them anew (measured: 10% of the speed).
+"""
 
 from __future__ import annotations
 
@@ -11,8 +15,12 @@ from streams.errors import StateLost
 from streams.store import StateStore
 
 
-async def load(store: StateStore, fold: Partition, needs: Needs) -> bool:
-    """Bring what a partition needs into its cache; True if anything was read. A member without state begins anew.
+Cache = dict[str, tuple[bytes, bytes]]
+"""Member to its state and its full pages, joined; only what is committed."""
+
+
+async def load(store: StateStore, fold: Partition, needs: Needs, cache: Cache) -> bool:
+    """Bring what a partition needs into it; True if the store was read. A member without state begins anew.
 
     Raises `StateLost` for a page or a directory entry that should be there.
     """
@@ -22,7 +30,13 @@ async def load(store: StateStore, fold: Partition, needs: Needs) -> bool:
         for ordinal, name in zip(needs.ordinals, names, strict=True):
             fold.directory[ordinal] = name.decode()
             wanted[name.decode()] = None
-    missing = [member_id for member_id in wanted if member_id not in fold.members]
+    missing = []
+    for member_id in wanted:
+        if member_id not in fold.members:
+            if cached := cache.get(member_id):
+                fold.members[member_id] = Member(member_id, member_codec.decode(cached[0]), cached[1])
+            else:
+                missing.append(member_id)
     if not missing:
         return bool(needs.ordinals)
     found = await store.load(fold.number, missing)
@@ -35,7 +49,10 @@ async def load(store: StateStore, fold: Partition, needs: Needs) -> bool:
     pages = iter(await _pages(store, fold.number, fields)) if fields else iter(())
     for member in paged:
         member.pages = b"".join(next(pages) for _ in range(member.state.page_count))
-    fold.members.update((member.id, member) for member in members)
+    for member, state in zip(members, found, strict=True):
+        fold.members[member.id] = member
+        if state:
+            cache[member.id] = state, member.pages
     return True
 
 

@@ -160,9 +160,9 @@ class Replay:
         fold = self._fold
         fold.pass_markers(records[start].offset - self.next_offset)
         if self.manner.ahead:
-            await load(self._store, fold, fold.wants(records[start:], items[start:]))
+            await load(self._store, fold, fold.wants(records[start:], items[start:]), {})
         while (end := fold.run(records, items, start)) == start:
-            await load(self._store, fold, fold.needs)
+            await load(self._store, fold, fold.needs, {})
         return end, fold.take()
 
     async def _commit(self, out: Output, last: RecordLike) -> None:

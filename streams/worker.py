@@ -57,8 +57,8 @@ class Worker:
         with self.timed("decode"):
             items = [decode(record.value, record.headers) for record in records]
         done = 0
-        await self._load(lane, lane.fold.wants(records, items))
         while done < len(records):
+            await self._load(lane, lane.fold.wants(records[done:], items[done:]))
             before = done
             with self.timed("decide"):
                 done = lane.fold.run(records, items, done)
@@ -73,7 +73,7 @@ class Worker:
 
     async def _load(self, lane: Lane, needs: Needs) -> None:
         with self.timed("load"):
-            lane.unsure |= await load(self.store, lane.fold, needs)
+            lane.unsure |= await load(self.store, lane.fold, needs, lane.cache)
 
     async def _finish(self, lane: Lane, last: ConsumerRecord) -> None:
         """Steps 6 and 7 for everything decided so far."""
@@ -104,6 +104,7 @@ class Worker:
     async def _commit(self, lane: Lane, out: Output, last: ConsumerRecord) -> None:
         """One script: everything the chunk changed, and the offset after its last record."""
         fold, acquired = lane.fold, lane.acquired
+        states = {member_id: member_codec.encode(member.state) for member_id, member in out.touched.items()}
         commit = Commit(
             partition=fold.number,
             incarnation=acquired.incarnation,
@@ -114,7 +115,7 @@ class Worker:
             crc=crc(last),
             buckets=fold.take_buckets(out),
             partition_state=fold.encode_state(),
-            states={member_id: member_codec.encode(member.state) for member_id, member in out.touched.items()},
+            states=states,
             timers=out.timers,
             timers_gone=list(out.timers_gone),
             buckets_gone=list(out.buckets_gone),
@@ -126,8 +127,10 @@ class Worker:
         if answer not in (Answer.OK, Answer.OK_DUPLICATE):
             raise NotOurs(answer, detail)
         lane.next_offset = last.offset + 1
-        for member_id in list(islice(fold.members, max(0, len(fold.members) - self.cache_per_lane))):
-            del fold.members[member_id]
+        lane.cache.update((member_id, (state, fold.members[member_id].pages)) for member_id, state in states.items())
+        fold.members.clear()
+        for member_id in list(islice(lane.cache, max(0, len(lane.cache) - self.cache_per_lane))):
+            del lane.cache[member_id]
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:

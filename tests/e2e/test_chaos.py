@@ -120,15 +120,13 @@ class Chaos:
             await asyncio.to_thread(self.fleet.tend)
             self._thaw()
 
-    async def _busy_worker(self) -> Member:
-        """One that is publishing or committing right now."""
-        deadline = time.monotonic() + 15
-        while time.monotonic() < deadline:
-            for worker in self.rnd.sample(self.fleet.workers(), len(self.fleet.workers())):
-                if await asyncio.to_thread(self.fleet.in_flight, worker):
-                    return worker
+    async def _open_chunks(self) -> int:
+        """Wait until somebody is publishing or committing; how many chunks that are."""
+        for _ in range(300):
+            if found := await asyncio.to_thread(self.fleet.in_flight):
+                return found
             await self._pause(0.05)
-        return self.rnd.choice(self.fleet.workers())
+        return 0
 
     def _thaw(self) -> None:
         """Those stopped past their session wake with the chunk they held: they must learn that they own nothing."""
@@ -143,10 +141,8 @@ class Chaos:
 
     async def _outage(self, part: str, seconds: float) -> None:
         """Killed while a publish or a commit is under way, and started again."""
-        await self._busy_worker()
-        open_chunks = await asyncio.to_thread(self.fleet.in_flight)
+        self.happened[f"open when {part} died"] = await self._open_chunks()
         await asyncio.to_thread(self.log.stack.kill, part)
-        self.happened[f"open when {part} died"] = self.happened.get(f"open when {part} died", 0) + open_chunks
         await self._pause(seconds)
         await asyncio.to_thread(self.log.stack.start, part)
         await self._pause(6)

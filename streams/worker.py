@@ -23,9 +23,9 @@ from time import perf_counter
 
 from aiokafka import ConsumerRecord
 
-from processors.output import Needs, Output
+from processors.output import Halt, Needs, Output, RuleFailed
 from schemas import member as member_codec
-from schemas.decoding import decode
+from schemas.decoding import Decoded, decode
 from schemas.metrics import STAGES
 from streams.lane import Lane, NotOurs, crc
 from streams.loading import load
@@ -59,9 +59,7 @@ class Worker:
         done = 0
         while done < len(records):
             await self._load(lane, lane.fold.wants(records[done:], items[done:]))
-            before = done
-            with self.timed("decide"):
-                done = lane.fold.run(records, items, done)
+            before, done = done, await self._decide(lane, records, items, done)
             if done > before:
                 self.fail("chunk.decided")
                 await self._finish(lane, records[done - 1])
@@ -74,6 +72,18 @@ class Worker:
     async def _load(self, lane: Lane, needs: Needs) -> None:
         with self.timed("load"):
             lane.unsure |= await load(self.store, lane.fold, needs, lane.cache)
+
+    async def _decide(
+        self, lane: Lane, records: Sequence[ConsumerRecord], items: Sequence[Decoded], start: int
+    ) -> int:
+        """What a rule raises on is its record's fault only if what it judged was ours."""
+        try:
+            with self.timed("decide"):
+                return lane.fold.run(records, items, start)
+        except (RuleFailed, Halt):
+            if lane.unsure:
+                await self._make_sure(lane)
+            raise
 
     async def _finish(self, lane: Lane, last: ConsumerRecord) -> None:
         """Steps 6 and 7 for everything decided so far."""

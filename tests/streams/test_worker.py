@@ -7,6 +7,7 @@ from functools import wraps
 
 import pytest
 
+from processors.output import RuleFailed
 from schemas import facts
 from streams.errors import PublishFailed, PublishRefused, StoreUnavailable
 from streams.failpoints import POINTS
@@ -186,3 +187,22 @@ async def test_records_are_counted_by_what_became_of_them() -> None:
     count = site.metrics["memberflow_records"].labels
     found = {verdict: count(verdict)._value.get() for verdict in ("applied", "control", "dead_letter", "duplicate")}
     assert found == {"applied": 6, "control": 1, "dead_letter": 1, "duplicate": 1}
+
+
+@pytest.mark.parametrize("warm", [False, True])
+def test_a_rule_that_chokes_on_what_was_never_ours_is_nobodys_fault(
+    *, warm: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def decide(*_: object) -> None:
+        raise ZeroDivisionError
+
+    async def run() -> None:
+        site = await begun(Site())
+        lane = await site.lane()
+        if not warm:
+            await site.shared.acquire(0, IDENTITY, state_version=1)
+        monkeypatch.setattr("processors.partition.decide", decide)
+        with pytest.raises(RuleFailed if warm else NotOurs):
+            await site.worker.chunk(lane, site.records())
+
+    instantly(run())

@@ -73,9 +73,7 @@ class Worker:
         with self.timed("load"):
             lane.unsure |= await load(self.store, lane.fold, needs, lane.cache)
 
-    async def _decide(
-        self, lane: Lane, records: Sequence[ConsumerRecord], items: Sequence[Decoded], start: int
-    ) -> int:
+    async def _decide(self, lane: Lane, records: Sequence[ConsumerRecord], items: Sequence[Decoded], start: int) -> int:
         """What a rule raises on is its record's fault only if what it judged was ours."""
         try:
             with self.timed("decide"):

@@ -226,9 +226,7 @@ def test_prometheus_finds_processes_by_the_files_they_leave(tmp_path: Path) -> N
 
 def _eventually_up(prometheus: str, *, job: str) -> bool:
     def up() -> bool:
-        with urllib.request.urlopen(
-            f'{prometheus}/api/v1/query?query=up{{job="{job}"}}', timeout=5
-        ) as answer:
+        with urllib.request.urlopen(f'{prometheus}/api/v1/query?query=up{{job="{job}"}}', timeout=5) as answer:
             result = json.load(answer)["data"]["result"]
         return bool(result and result[0]["value"][1] == "1")
 

@@ -164,6 +164,7 @@ class Ownership:
             if self._ours(partition):
                 self.consumer.open(partition, refetch.offset)
         except Exception as error:  # noqa: BLE001 - whatever failed, the lane is dropped
+            self._note(partition, error)
             if self._ours(partition):
                 await self._failed(partition, lane, error)
         else:
@@ -171,11 +172,21 @@ class Ownership:
                 self.consumer.release(partition)
         self.moved_at[partition] = monotonic()
 
+    def _note(self, partition: int, error: Exception) -> None:
+        """Count and tell why a chunk was dropped."""
+        if isinstance(error, RuleFailed):
+            self._count("rule")
+        elif isinstance(error, NotOurs):
+            self._count(error.answer.value)
+            log.warning("commit refused", partition=partition, answer=error.answer.value, detail=error.detail)
+        elif isinstance(error, PublishFailed | StoreUnavailable):
+            self._count("unavailable")
+            log.warning("chunk dropped", partition=partition, error=str(error))
+
     async def _failed(self, partition: int, lane: Lane, error: Exception) -> None:
         """Drop the lane; what to do next depends on the cause, the state of it does not."""
         self._drop(partition)
         if isinstance(error, RuleFailed):
-            self._count("rule")
             text = "".join(traceback.format_exception(error.cause))[-8_000:]
             failure = Failure(type(error.cause).__name__, str(error.cause), text)
             self._failures.setdefault(partition, {})[error.offset] = failure
@@ -187,16 +198,11 @@ class Ownership:
         elif isinstance(error, PublishRefused | StateLost):
             return await self._halt(partition, str(error))
         elif isinstance(error, NotOurs):
-            self._count(error.answer.value)
-            log.warning("commit refused", partition=partition, answer=error.answer.value, detail=error.detail)
             if error.answer is Answer.LOST:
                 return await self._halt(partition, f"state lost: {error.detail}; restore it with `memberflow rebuild`")
             if error.answer is Answer.FENCED:
                 await self._may_commit(partition, lane.next_offset)
-        elif isinstance(error, PublishFailed | StoreUnavailable):
-            self._count("unavailable")
-            log.warning("chunk dropped", partition=partition, error=str(error))
-        else:
+        elif not isinstance(error, PublishFailed | StoreUnavailable):
             return self.crash(error)
         await self._acquire(partition)
 

@@ -296,3 +296,12 @@ async def test_a_task_that_did_not_notice_its_end_touches_nothing() -> None:
     site.add(an_action(1))
     await committed(site, 2)
     assert not site.errors
+
+
+@in_no_time
+async def test_a_zombie_that_is_fenced_while_its_partitions_are_revoked_is_counted() -> None:
+    site = await running(Site())
+    site.hand_out()
+    await site.shared.acquire(0, IDENTITY, state_version=1)
+    await site.ownership.revoked([0])
+    assert site.dropped("fenced") == 1

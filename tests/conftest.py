@@ -1,11 +1,13 @@
 """The real parts that tests share: one stack for the session, started by the first test that asks for it."""
 
+import logging
 import os
 import shutil
 from collections.abc import Iterator
 from typing import NoReturn
 
 import pytest
+import structlog
 
 from infra.stack import Stack
 
@@ -17,6 +19,17 @@ def absent(reason: str) -> NoReturn:
     if os.environ.get(NOTHING_MAY_SKIP) == "1":
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+@pytest.fixture(autouse=True)
+def logs_as_they_were() -> Iterator[None]:
+    """A command run in this process sets up logs on a stderr that is closed after its test; the next one must not."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    structlog.reset_defaults()
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 @pytest.fixture(scope="session")

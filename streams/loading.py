@@ -14,7 +14,6 @@ from schemas.member import MemberState
 from streams.errors import StateLost
 from streams.store import StateStore
 
-
 Cache = dict[str, tuple[bytes, bytes]]
 """Member to its state and its full pages, joined; only what is committed."""
 

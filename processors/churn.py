@@ -1,4 +1,4 @@
-"""Churn warnings: who enters, leaves, or never was in a tier of the ladders (handbook 6.1, 6.2).
+"""Churn warnings: who enters, leaves, or never was in a tier of the ladders.
 
 A tier is entered by a timer at the exact moment its time has passed, and left at the moment of the action
 that ends it. Whoever decides calls, in this order and only what applies:

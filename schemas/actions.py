@@ -1,4 +1,4 @@
-"""What a member did, as upstream apps report it: one struct per action of the handbook, all fields from day one.
+"""What a member did, as upstream apps report it: one struct per action, all fields from day one.
 
 Unknown fields are refused rather than ignored: a misspelt `amuont` must not become an order of nothing, and a
 phone number under any name of its own never enters the pipeline.
@@ -153,7 +153,7 @@ class Comment(Own, kw_only=True, tag="comment"):
 
 
 class Live(Own, kw_only=True, tag="live"):
-    """A live session watched; finished from a completion of 0.8."""
+    """A live session watched; `completion` is the share of it."""
 
     item_id: Id
     completion: Annotated[float, Meta(ge=0, le=1)]

@@ -162,7 +162,7 @@ class TierRules(Part):
 
 
 class Limits(Part):
-    """Technical numbers that shape decisions."""
+    """Technical numbers that shape decisions. What a file leaves out is frozen per number of `rules`, like code."""
 
     wakes_per_record: Annotated[int, Field(ge=1, le=100_000)] = 2_000
     sweep_per_record: Annotated[int, Field(ge=1, le=10_000)] = 20

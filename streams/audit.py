@@ -27,7 +27,7 @@ from schemas.tables import AGGREGATES
 from schemas.tables import Table as Declared
 from schemas.verdicts import Verdict
 from streams.analytics import Reader, Row, Value
-from streams.errors import StateLost
+from streams.errors import MemberflowError, StateLost
 from streams.replay import from_log
 from streams.store import Dump, StateStore
 
@@ -124,8 +124,13 @@ class Auditor:
             async with some:
                 return await self.partition(partition)
 
-        found = await asyncio.gather(*map(one, range(self.settings.partitions)))
-        return Audit(self.settings.log, found)
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(one(partition)) for partition in range(self.settings.partitions)]
+        except ExceptionGroup as errors:  # one line tells it; the others say the same
+            told = next((error for error in errors.exceptions if isinstance(error, MemberflowError)), errors)
+            raise told from None
+        return Audit(self.settings.log, [task.result() for task in tasks])
 
     async def partition(self, partition: int) -> PartitionAudit:
         """One partition: 1 image, 2 replay, 3 ClickHouse."""

@@ -25,6 +25,11 @@ async def stop_consumer(consumer: Any) -> None:
         await asyncio.wait_for(consumer.stop(), timeout=STOP_SECONDS)
     except TimeoutError:
         await consumer._client.close()
+    except asyncio.CancelledError:  # aiokafka's own, out of a fetcher that lost its broker, unless we are cancelled
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        await consumer._client.close()
 
 
 class LogReader:

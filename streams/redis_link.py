@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from redis.asyncio import ConnectionPool
 from redis.asyncio.retry import Retry
@@ -57,7 +58,7 @@ class RedisLink:
             )
         except ValueError as error:
             raise UsageError(f"not a Redis address: {error}", remedy="write redis://host:port/0") from error
-        self.where = url.rpartition("@")[2]  # never the password
+        self.where = urlsplit(url).netloc.rpartition("@")[2]  # never a password, wherever in the address it stands
 
     async def call(self, *command: Argument) -> Reply:
         """One command, one answer."""

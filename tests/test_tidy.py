@@ -108,7 +108,7 @@ def test_every_path_named_in_a_document_exists(document: Path) -> None:
 
 
 def looks_like_a_path(word: str) -> bool:
-    if "://" in word or any(mark in word for mark in "<>{}*$=,;()…") or word.startswith(("/", "-", "#", "../shared")):
+    if "://" in word or any(mark in word for mark in "<>{}*$=,;()…") or word.startswith(("/", "-", "#")):
         return False
     return not word.startswith(MADE) and word.split("#")[0].endswith((*SUFFIXES, "/"))
 

@@ -19,7 +19,7 @@ HOLDS = {">=": operator.ge, "<=": operator.le}
 
 
 class Figure(Struct, omit_defaults=True):
-    """One number. `target` is what the issue asks for, `must` how it compares."""
+    """One number. `target` is the goal, `must` how it compares."""
 
     name: str
     value: float

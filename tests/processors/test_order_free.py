@@ -61,7 +61,7 @@ def an_action_of(number: int, one: Sent) -> Action:
 
 
 def outcome(story: Story) -> dict[str, Any]:
-    """What the handbook lists as free of order."""
+    """What must not depend on the order of arrival."""
     state = story.state
     return {
         "points": (state.issued, state.active, state.pending),
@@ -83,7 +83,7 @@ def is_own(one: Sent) -> bool:
 
 
 class Expected:
-    """The handbook's sums for a whole history."""
+    """The sums for a whole history, by the definition."""
 
     def __init__(self, history: list[Sent], rules: Rules) -> None:
         points = rules.programme.points

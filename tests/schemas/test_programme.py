@@ -27,7 +27,7 @@ def test_a_shipped_programme_is_valid_and_compiles(path: Path) -> None:
     assert (rules.number, rules.holds_from, rules.rules) == (3, 77, max(RULES))
 
 
-def test_the_default_says_what_the_handbook_says() -> None:
+def test_the_default_says_the_agreed_numbers() -> None:
     rules = Rules(parse(DEFAULT), 1, 0)
     assert (rules.check_in_points, rules.streak_from, rules.streak_factor) == (5, 7, 2)
     assert (rules.message_points, rules.messages_per_day, rules.message_length_min) == (2, 10, 4)

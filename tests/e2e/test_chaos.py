@@ -110,7 +110,11 @@ class Chaos:
         assert "stands" in await changing
 
     async def _working(self) -> bool:
-        return len([worker for worker in self.fleet.workers() if worker.said("partition acquired")]) >= 3
+        """Three have had partitions; on a fast machine a fate may already have met the first of them."""
+        await asyncio.to_thread(self.fleet.tend)
+        self._thaw()
+        begun = [one for one in self.fleet.ever if one.command == "worker" and one.said("partition acquired")]
+        return len(begun) >= 3
 
     async def _pause(self, seconds: float) -> None:
         """Time goes by, and the fleet is tended."""

@@ -58,7 +58,8 @@ class RedisLink:
             )
         except ValueError as error:
             raise UsageError(f"not a Redis address: {error}", remedy="write redis://host:port/0") from error
-        self.where = urlsplit(url).netloc.rpartition("@")[2]  # never a password, wherever in the address it stands
+        address = urlsplit(url)  # never a password, wherever in the address it stands
+        self.where = address.netloc.rpartition("@")[2] + address.path
 
     async def call(self, *command: Argument) -> Reply:
         """One command, one answer."""

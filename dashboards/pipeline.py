@@ -58,13 +58,14 @@ HEALTH = Row(
         ),
         Panel(
             "Stopped partitions",
-            "Halted by a worker, or stopped at a gap by sink or dispatcher; each waits for a person: "
+            "Halted by a worker, or stopped at a gap by sink, dispatcher or boards; each waits for a person: "
             "`memberflow partition list`.",
             "none",
             (
                 Query(total("memberflow_halted_partitions"), "worker"),
                 Query(total("memberflow_sink_stopped_partitions"), "sink"),
                 Query(total("memberflow_dispatcher_stopped_partitions"), "dispatcher"),
+                Query(total("memberflow_boards_stopped_partitions"), "boards"),
             ),
             "stat",
             red=1,
@@ -113,6 +114,13 @@ INGEST = Row(
             (Query(rate("memberflow_refused_records_total", "reason, source", SOURCES), "{{reason}} · {{source}}"),),
             width=12,
         ),
+        Panel(
+            "Points held on suspicion",
+            "Holds opened, released, reversed, or released since nobody judged them for 30 days: judge them before.",
+            "cps",
+            (Query(rate("memberflow_holds_total", "kind"), "{{kind}}"),),
+            width=12,
+        ),
     ),
 )
 
@@ -146,6 +154,7 @@ KAFKA = Row(
             (
                 Query(rate("memberflow_rebalances_total"), "rebalances"),
                 Query(rate("memberflow_forwarded_records_total"), "strays sent on"),
+                Query(rate("memberflow_derived_records_total"), "derived records sent"),
             ),
         ),
     ),
@@ -266,6 +275,21 @@ SINKS = Row(
                 Query(rate("memberflow_sink_insert_failures_total"), "failed inserts/s"),
             ),
         ),
+        Panel(
+            "Rows that differ",
+            "Blocks that are not the facts of the topic, by kind, and facts missing for good (gap), as the last run "
+            "of `memberflow reconcile --every` found them.",
+            "none",
+            (Query(worst("memberflow_reconcile_mismatches", "kind"), "{{kind}}"),),
+            red=1,
+        ),
+        Panel(
+            "Compared, seconds ago",
+            "Since rows and facts were last compared.",
+            "s",
+            (Query(f"time() - max(memberflow_reconcile_finished_timestamp_seconds{{{CHOSEN}}})"),),
+            red=86_400,
+        ),
     ),
 )
 
@@ -299,6 +323,36 @@ OUTREACH = Row(
             (
                 Query(total("memberflow_webhooks_waiting", "endpoint"), "{{endpoint}} waiting"),
                 Query(rate("memberflow_webhooks_suppressed_total", "cause"), "{{cause}}/s"),
+            ),
+        ),
+    ),
+)
+
+BOARDS = Row(
+    "Boards",
+    (
+        Panel(
+            "Facts not in the boards",
+            "Facts that the boards process has not read yet: what is shown is that far behind.",
+            "short",
+            (Query(total("memberflow_boards_lag_records", "partition", PARTITIONS), "{{partition}}"),),
+            amber=10_000,
+            red=100_000,
+        ),
+        Panel(
+            "Facts read into boards",
+            "Per second; many more than are published say that all are read anew.",
+            "short",
+            (Query(rate("memberflow_boards_facts_total")),),
+        ),
+        Panel(
+            "Final boards and awards",
+            "Boards made final and awards appended, per second; final boards that the facts would give otherwise now.",
+            "short",
+            (
+                Query(rate("memberflow_boards_final_total"), "final/s"),
+                Query(rate("memberflow_boards_awards_total"), "awards/s"),
+                Query(f"sum(memberflow_boards_differ_total{{{CHOSEN}}})", "differ"),
             ),
         ),
     ),
@@ -349,7 +403,7 @@ RUNTIME = Row(
     ),
 )
 
-ROWS = (HEALTH, INGEST, KAFKA, PROCESSING, STATE, SINKS, OUTREACH, RUNTIME)
+ROWS = (HEALTH, INGEST, KAFKA, PROCESSING, STATE, SINKS, OUTREACH, BOARDS, RUNTIME)
 
 # Marked on every panel.
 ANNOTATIONS = (

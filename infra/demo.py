@@ -3,7 +3,7 @@
     make demo                        # goes on until Ctrl-C; without a terminal it stops by itself
     DEMO_SECONDS=20 make demo        # so many seconds of live traffic; exit 0, or 1 if the totals differ
 
-The parts are real: Kafka, Redis, the ClickHouse engine, two workers, sink, dispatcher, a receiver of webhooks.
+The parts are real: Kafka, Redis, the ClickHouse engine, two workers, sink, dispatcher, boards, a receiver of webhooks.
 Data lies in .stack/demo until the next demo; no process is left.
 """
 
@@ -56,6 +56,7 @@ ACTIONS = 95_000
 CROWD = ["--members", str(MEMBERS), "--seed", str(SEED)]
 # Limits of 7 d silence, 14 d without a purchase and 30 d silence are crossed while the demo runs.
 WAVES = ["--wave", "0.05:7", "--wave", "0.04:14:buying", "--wave", "0.02:30"]
+BOARD = ("board", "hot_talk")
 PEOPLE = ["--by", "ops.demo", "--approved-by", "growth.demo"]
 MEMBER = re.compile(rf"{VALID}.*member (\S+) entered (\S+)")
 
@@ -86,7 +87,7 @@ class Demo:
             self._start_stack()
         with self.step("the log begins: topics, the first programme in every partition"):
             self.memberflow("bootstrap", "--history", "--by", "ops.demo")
-        with self.step("two workers, sink, dispatcher and a receiver of webhooks start"):
+        with self.step("two workers, sink, dispatcher, boards and a receiver of webhooks start"):
             self._start_pipeline()
         with self.step(f"{DAYS} days of {MEMBERS:,} members, {self.sent:,} records, go through the log"):
             self.memberflow("import", "history", str(self.folder / "history.jsonl"))
@@ -115,12 +116,12 @@ class Demo:
 
     def _start_pipeline(self) -> None:
         secret = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
-        os.environ["MEMBERFLOW_RECEIVER_SECRET"] = secret
+        os.environ["RECEIVER_SECRET"] = secret
         self.processes.start("receiver", [PYTHON, "-m", "infra.receiver"])
         url = self.processes.wait_for("receiver", "listening on ").split()[-1]
         os.environ["MEMBERFLOW_DISPATCHER__ENDPOINTS"] = json.dumps([{"name": "growth", "url": url, "secret": secret}])
         os.environ["MEMBERFLOW_DISPATCHER__ALLOW_PRIVATE"] = "true"
-        for name in ("worker-1", "worker-2", "sink", "dispatcher"):
+        for name in ("worker-1", "worker-2", "sink", "dispatcher", "boards"):
             self.processes.start(name, [MEMBERFLOW, name.partition("-")[0]])
 
     # -- live
@@ -174,11 +175,13 @@ class Demo:
         try:
             in_words = pool.submit(self.memberflow, "member", "show", member)
             audited = pool.submit(self.memberflow, "audit")
+            on_board = pool.submit(self.memberflow, *BOARD)
             found = _totals(settings)
             wrong += self._print(f"memberflow member show {member}", in_words)
             self.out.print(totals.shown(found))
             wrong += totals.differences(found)
             wrong += self._print("memberflow audit", audited)
+            wrong += self._print(f"memberflow {' '.join(BOARD)}", on_board)
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
         if not received:

@@ -120,13 +120,23 @@ def _dispatcher(process: Process) -> list[tuple[str, float]]:
     ]
 
 
+def _boards(process: Process) -> list[tuple[str, float]]:
+    return [
+        ("facts in the boards", process.total("memberflow_boards_facts_total")),
+        ("boards made final", process.total("memberflow_boards_final_total")),
+        ("awards", process.total("memberflow_boards_awards_total")),
+        ("facts behind", process.total("memberflow_boards_lag_records")),
+    ]
+
+
 TELL: Mapping[str, Callable[[Process], list[tuple[str, float]]]] = {
     "load": _load,
     "worker": _worker,
     "sink": _sink,
     "dispatcher": _dispatcher,
+    "boards": _boards,
 }
-ORDER = ("load", "worker", "sink", "dispatcher")
+ORDER = ("load", "worker", "sink", "dispatcher", "boards")
 
 
 class Rates:
@@ -157,7 +167,7 @@ class Rates:
         return _number((amount - before) / (at - self._at))
 
 
-STANDING = ("partitions owned", "timers waiting", "records behind", "seconds behind")
+STANDING = ("partitions owned", "timers waiting", "records behind", "seconds behind", "facts behind")
 
 
 def _number(amount: float) -> str:

@@ -130,7 +130,9 @@ class Facts:
         if not self._seen[number] < fact.n <= self._cut[number]:
             return
         self._seen[number] = fact.n
-        self._sums.update(facts=1, issued=fact.points, active=fact.active, pending=fact.pending, spend=fact.spend)
+        self._sums["facts"] += 1
+        if fact.kind == "ledger":  # other facts name points that they do not change
+            self._sums.update(issued=fact.points, active=fact.active, pending=fact.pending, spend=fact.spend)
         if step := STEP.get(fact.kind):
             self._held[fact.tier] += step
 

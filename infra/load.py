@@ -15,7 +15,6 @@ import datetime as dt
 import json
 import logging
 import os
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -29,6 +28,7 @@ from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 from pydantic import ValidationError
 
+from infra.command import run, wrong
 from infra.history import PER_DAY, ZONE, History, Span
 from infra.live import Live, Silence
 from infra.members import DAY_MS, Crowd, Wave
@@ -53,7 +53,7 @@ Waves = Annotated[
 
 def now_ms() -> int:
     """The machine's clock: a generator stands for the world outside, which has one."""
-    return time.time_ns() // 1_000_000
+    return time.time_ns() // 1_000_000  # noqa: TID251 - as the docstring says
 
 
 @app.command()
@@ -199,17 +199,12 @@ def main() -> None:
     """Errors a person can do something about are one line, exit code 2."""
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # told in one line of our own
     try:
-        app()
-    except StackError as error:
-        print(f"load: {error}", file=sys.stderr)
-        sys.exit(2)
+        run(app, "load")
     except ValidationError as error:
         told = "; ".join(f"MEMBERFLOW_{'__'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors())
-        print(f"load: {told}", file=sys.stderr)
-        sys.exit(2)
+        wrong("load", told)
     except OSError as error:
-        print(f"load: {error.filename}: {error.strerror}", file=sys.stderr)
-        sys.exit(2)
+        wrong("load", f"{error.filename}: {error.strerror}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """A receiver of webhooks as a growth team's system would have one: it believes nothing without a valid signature.
 
-    MEMBERFLOW_RECEIVER_SECRET=whsec_... python -m infra.receiver [--port N]
+    RECEIVER_SECRET=whsec_... python -m infra.receiver [--port N]
 
 Prints its address first, then a line for each webhook; a repeated id is told and answered like the first.
 """
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import signal
-import sys
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,6 +17,7 @@ from typing import Annotated, Any
 import typer
 from standardwebhooks import Webhook, WebhookVerificationError
 
+from infra.command import run
 from infra.process import LOOPBACK, StackError
 
 BODY_BYTES_MAX = 64 * 1024
@@ -87,12 +87,12 @@ def in_words(body: Any) -> str:
 
 
 def main(
-    secret: Annotated[str, typer.Option(envvar="MEMBERFLOW_RECEIVER_SECRET", help="whsec_...")] = "",
+    secret: Annotated[str, typer.Option(envvar="RECEIVER_SECRET", help="whsec_...")] = "",
     port: Annotated[int, typer.Option(min=0, max=65_535, help="0 = a free one")] = 0,
 ) -> None:
     """Receive until SIGTERM or Ctrl-C."""
     if not secret:
-        raise StackError("set MEMBERFLOW_RECEIVER_SECRET to the secret shared with the sender (whsec_...)")
+        raise StackError("set RECEIVER_SECRET to the secret shared with the sender (whsec_...)")
     try:
         receiver = Receiver(secret, lambda line: print(line, flush=True), port)
     except OSError as error:
@@ -107,8 +107,6 @@ def main(
 
 
 if __name__ == "__main__":
-    try:
-        typer.run(main)
-    except StackError as error:
-        print(f"receiver: {error}", file=sys.stderr)
-        sys.exit(2)
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(main)
+    run(app, "receiver")

@@ -38,8 +38,9 @@ from infra.prometheus import Prometheus
 from infra.redis import Redis
 
 RULES = Path(__file__).parent.parent / "dashboards" / "generated"
-# Every port a stack may need; "sql" is where the sink answers SQL when the engine is inside it.
-PORTS = ("kafka", "controller", "redis", "clickhouse", "sql", "prometheus")
+# Every port a stack may need; "sql" is where the sink answers SQL when the engine is inside it,
+# "boards" where the boards process shows them.
+PORTS = ("kafka", "controller", "redis", "clickhouse", "sql", "prometheus", "boards")
 Health = Literal["up", "dead", "silent", "down"]
 
 
@@ -231,6 +232,8 @@ class Stack:
             "MEMBERFLOW_CLICKHOUSE__FOLDER": str(self.folder / "chdb"),
             "MEMBERFLOW_CLICKHOUSE__HTTP_HOST": LOOPBACK,
             "MEMBERFLOW_CLICKHOUSE__HTTP_PORT": str(self._ports["sql"]),
+            "MEMBERFLOW_BOARDS__PORT": str(self._ports["boards"]),
+            "MEMBERFLOW_BOARDS__FOLDER": str(self.folder / "boards"),
             "MEMBERFLOW_METRICS__TARGETS": str(self.folder / "targets"),
             "MEMBERFLOW_KEYS__FOLDER": str(self.folder / "keys"),
         }
@@ -273,10 +276,11 @@ class Stack:
         try:
             state = json.loads(self._state_file.read_text())
             self._running = {name: Running(**process) for name, process in state["parts"].items()}
-        except (ValueError, KeyError, TypeError):
+            self._ports = dict(state["ports"])
+            wanted = list(state["wanted"])
+        except (ValueError, KeyError, TypeError, AttributeError):
             raise StackError(f"{self._state_file} is not readable: end its processes by hand, delete it") from None
-        self._ports = state["ports"]
-        self._wanted = list(dict.fromkeys([*state["wanted"], *self._wanted]))
+        self._wanted = list(dict.fromkeys([*wanted, *self._wanted]))
 
     def _write_state(self) -> None:
         parts = {name: {"pid": it.pid, "started": it.started} for name, it in self._running.items()}

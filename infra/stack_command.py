@@ -2,7 +2,6 @@
 
 import json
 import logging
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from infra.command import run, wrong
 from infra.process import StackError
 from infra.stack import Stack
 
@@ -84,10 +84,6 @@ def main() -> None:
     """Errors a person can do something about are one line, exit code 2."""
     logging.getLogger("kafka").setLevel(logging.CRITICAL)  # a broker that is not up yet is no news
     try:
-        app()
-    except StackError as error:
-        print(f"stack: {error}", file=sys.stderr)
-        sys.exit(2)
+        run(app, "stack")
     except OSError as error:
-        print(f"stack: {error.filename}: {error.strerror}; choose another folder with --data", file=sys.stderr)
-        sys.exit(2)
+        wrong("stack", f"{error.filename}: {error.strerror}; choose another folder with --data")

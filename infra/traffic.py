@@ -15,7 +15,14 @@ from infra.members import DAY_MS, HOUR_MS, Member
 VARIANTS = 512
 """Ready-made endings per kind of action; drawing one is cheaper than drawing each of its fields."""
 
-SOURCES = {"purchase": "shop", "add_to_cart": "shop", "browse": "shop", "message": "community", "live": "live"}
+SOURCES = {
+    "purchase": "shop",
+    "refund": "shop",
+    "add_to_cart": "shop",
+    "browse": "shop",
+    "message": "community",
+    "live": "live",
+}
 MIX = {
     "browse": 26,
     "login": 15,
@@ -30,7 +37,17 @@ MIX = {
     "content": 2,
     "event": 0.3,
     "nps": 0.2,
+    "redeem": 0.4,
+    "refund": 0.2,
+    "redeem_cancel": 0.04,
 }
+FOLLOWING = ("purchase", "refund", "redeem", "redeem_cancel")
+"""Kinds that name an order or a redemption; a refund or a cancel means the member's last one."""
+
+UNKNOWN = 0.03
+"""Refunds and cancels of something that nobody has reported."""
+
+REFUNDED = re.compile(r'"amount":(\d+),"currency"')
 CATEGORIES = ("tea", "coffee", "ware", "books", "sweets")
 
 
@@ -57,24 +74,54 @@ class Writer:
         self._kinds, self._weights = list(MIX), list(accumulate(MIX.values()))
         self._tails = {kind: [_tail(kind, self.rng) for _ in range(VARIANTS)] for kind in MIX}
         self._day, self._date = -1, ""
+        self._orders: dict[str, tuple[str, str]] = {}  # of each member the last one's id and fields
+        self._redeemed: dict[str, str] = {}
 
     def kind(self, member: Member) -> str:
         """What this member does next."""
         kind = self.rng.choices(self._kinds, cum_weights=self._weights)[0]
-        return "browse" if kind == "purchase" and not member.buys else kind
+        if kind in FOLLOWING and not self._may(kind, member):
+            return "browse"
+        return kind
+
+    def _may(self, kind: str, member: Member) -> bool:
+        """Only who buys does; who is to fall silent after a purchase keeps it."""
+        if kind == "refund":
+            return member.wave < 0 and (member.id in self._orders or self.rng.random() < UNKNOWN)
+        if kind == "redeem_cancel":
+            return member.id in self._redeemed or self.rng.random() < UNKNOWN
+        return kind == "redeem" or member.buys
 
     def action(self, member: Member, at: int, kind: str) -> bytes:
         """One action of this kind, done at `at` (ms)."""
         self.written = number = self.written + 1
         tails = self._tails[kind]
         tail = tails[int(self.rng.random() * VARIANTS)]
-        if kind == "purchase":
-            tail = f',"order_id":"o-{self.origin}-{number:x}"{tail}'
+        if kind in FOLLOWING:
+            tail = self._following(member, number, kind, tail)
         return (
             f'{{"action":"{kind}","event_id":"{self.origin}-{number:x}","source":"{SOURCES.get(kind, "app")}",'
             f'"member_id":"{member.id}","occurred_at":"{self.instant(at)}","region":"{member.region}",'
             f'"group_id":"{member.group}","channel":"app"{tail}}}'
         ).encode()
+
+    def _following(self, member: Member, number: int, kind: str, tail: str) -> str:
+        """The fields of an action that names an order or a redemption."""
+        order_id, redeem_id = f"o-{self.origin}-{number:x}", f"r-{self.origin}-{number:x}"
+        match kind:
+            case "purchase":
+                self._orders[member.id] = (order_id, tail)
+                return f',"order_id":"{order_id}"{tail}'
+            case "refund":
+                bought, fields = self._orders.get(member.id, (order_id, ',"amount":100,"currency"'))
+                found = REFUNDED.search(fields)
+                assert found, "an order names its amount"
+                share = self.rng.choices((100, self.rng.randrange(1, 100), 120), (50, 45, 5))[0]
+                return f',"order_id":"{bought}","amount":{int(found[1]) * share // 100},"currency":"CNY"'
+            case "redeem":
+                self._redeemed[member.id] = redeem_id
+                return f',"redeem_id":"{redeem_id}"{tail}'
+        return f',"redeem_id":"{self._redeemed.pop(member.id, redeem_id)}"'
 
     def profile(self, member: Member, at: int) -> bytes:
         """What the CRM knows of a member."""
@@ -139,6 +186,9 @@ def _tail(kind: str, rng: random.Random) -> str:
             return f',"content_id":"c-{rng.randrange(90):03d}","status":"{rng.choice(("seen", "clicked"))}"'
         case "event":
             return f',"activity_id":"a-{rng.randrange(20):03d}","kind":"trial","status":"joined"'
+        case "redeem":
+            reward = rng.choices(("coupon", "cup", "level_step"), (6, 3, 1))[0]
+            return f',"points":{100 * rng.choice((1, 1, 2, 5))},"reward":"{reward}"'
         case "nps":
             return f',"score":{min(10, int(11 * rng.betavariate(4, 1.5)))}'
     return ""

@@ -1,7 +1,7 @@
 """The activity score: weights of the programme days, at most a cap a day, halved every few days, in integers.
 
-A sum of thousandths k days old counts round(10^6 x 2^(-k / half-life)) / 10^6, from k = 57 on 0, and the
-whole is floored once: every order of arrival gives the same number. `Rules` holds the compiled part as
+A sum of thousandths k days old counts round(10^6 x 2^(-k / half-life)) / 10^6, from the programme's `days` on 0, and
+the whole is floored once: every order of arrival gives the same number. `Rules` holds the compiled part as
 `rules.activity`.
 """
 
@@ -13,7 +13,7 @@ from operator import mul
 
 from schemas.actions import ACTIONS, Action, Custom, Live, Message
 from schemas.member import DAY_WEIGHTS, MemberState
-from schemas.programme import Programme
+from schemas.programme import ActivityRules, Programme
 
 UNIT = 10**6  # what a weight of today counts
 KINDS = ("chat", "question", "answer", "experience")  # of messages
@@ -32,7 +32,7 @@ class Weights:
         self.of_type = {kind: rules.weights.get(name, 0) for name, kind in ACTIONS.items()}
         self.of_kind = {kind: rules.weights.get(kind, 0) for kind in KINDS}
         self.of_custom = {name: custom.weight for name, custom in programme.custom.items()}
-        self.decay = tuple(_decayed(back, rules.half_life_days) for back in range(DAY_WEIGHTS))
+        self.decay = tuple(_decayed(back, rules) for back in range(DAY_WEIGHTS))
 
     def of(self, action: Action) -> int:
         """The weight of an action in thousandths; 0 = it does not move the score."""
@@ -49,9 +49,11 @@ class Weights:
         return (200 * score + score + self.half) // (2 * (score + self.half))
 
 
-def _decayed(back: int, half_life_days: int) -> int:
+def _decayed(back: int, rules: ActivityRules) -> int:
     """round(10^6 x 2^(-back / half-life)), with decimals: no platform's `pow` decides a member's score."""
-    share = Decimal(2) ** (Decimal(-back) / Decimal(half_life_days))
+    if back >= rules.days:
+        return 0
+    share = Decimal(2) ** (Decimal(-back) / Decimal(rules.half_life_days))
     return int((UNIT * share).to_integral_value())
 
 

@@ -7,16 +7,16 @@ summed up to a day are the members in that tier at its end.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec import Struct
 
 from processors import places
-from processors.member import NAMES, is_own
+from processors.member import NAMES, Decision
 from schemas.actions import Action
 from schemas.aggregates import Bucket, BucketKey, Totals, decode_key, decode_totals, encode_key, encode_totals
-from schemas.facts import Fact, Ledger, TierEntered, TierLeft, TierMoved, TierVoided
+from schemas.facts import Fact, Ledger, Score, TierEntered, TierLeft, TierMoved, TierVoided
 from schemas.member import DAY_BITS, MemberState
 
 if TYPE_CHECKING:
@@ -24,18 +24,25 @@ if TYPE_CHECKING:
 
 HOUR_MS = 3_600_000
 NOTHING = -1  # the version of a bucket that nothing was counted in
+EMPTY = Totals()
 
 
-class Cell(Struct, gc=False):
-    """One bucket of the block. `name` is its key as the store knows it."""
+class Cell:
+    """One bucket of the block. `name` is its key as the store knows it.
 
-    key: BucketKey
-    name: str
-    version: int = NOTHING
-    actions: int = 0
-    points: int = 0
-    spend: int = 0
-    members: int = 0
+    No Struct: what changes with every action is set five times as fast in slots.
+    """
+
+    __slots__ = ("actions", "key", "members", "name", "points", "spend", "version")
+
+    def __init__(self, key: BucketKey, name: str, totals: Totals) -> None:
+        self.key, self.name, self.version = key, name, totals.version
+        self.actions, self.points, self.spend, self.members = (
+            totals.actions,
+            totals.points,
+            totals.spend,
+            totals.members,
+        )
 
 
 class Periods(NamedTuple):
@@ -86,16 +93,15 @@ class Buckets:
         state: MemberState,
         action: Action,
         at: int,
-        day: int,
         offset: int,
-        facts: Sequence[Fact],
+        decision: Decision,
     ) -> None:
-        """Count an applied action, after `decide`, once. `at` is the moment judged, `day` its programme day.
+        """Count an applied action, after `decide`, once. `at` is the moment judged.
 
         Marks `state.active_bits` and `state.places` of own actions: nobody else sets these, so the first own
         action of a day, week or month is seen here. Counts the facts too: no `count_facts` for them.
         """
-        region, group, name = action.region, action.group_id, NAMES[type(action)]
+        region, group, name, day = action.region, action.group_id, NAMES[type(action)], decision.day
         spot = self._spots.get((day, region, group, name)) or self._spot(day, region, group, name)
         hour, day_cell = at - at % HOUR_MS, spot.cell
         if spot.hour != hour:
@@ -108,21 +114,24 @@ class Buckets:
         self._last = hour_cell.version = day_cell.version = offset
         hour_cell.actions += 1
         day_cell.actions += 1
-        for fact in facts:
-            if type(fact) is Ledger and fact.effective_at == at:
-                if fact.points or fact.spend:
-                    _add(hour_cell, fact)
-                    _add(day_cell, fact)
-            else:
+        for fact in decision.facts:
+            if type(fact) is Ledger and fact.effective_at == at and fact.amends is None:
+                points, spend = fact.points, fact.spend
+                if points or spend:
+                    hour_cell.points += points
+                    hour_cell.spend += spend
+                    day_cell.points += points
+                    day_cell.spend += spend
+            elif type(fact) is not Score:
                 self._count_fact(rules, fact, offset)
-        if action.own or is_own(rules, action):
+        if decision.own:
             back = state.today - day
             if not state.active_bits >> back & 1 and back < DAY_BITS:
                 self._count_first(spot.everywhere, state.active_bits, state.today, day, offset)
                 state.active_bits |= 1 << back
-            if region and spot.region_row not in state.places:
+            if region and state.places.find(spot.region_row) < 0:
                 self._count_place(spot.in_region, spot.region_row, state, day, offset)
-            if group and spot.group_row not in state.places:
+            if group and state.places.find(spot.group_row) < 0:
                 self._count_place(spot.in_group, spot.group_row, state, day, offset)
 
     def count_facts(self, rules: Rules, offset: int, facts: Iterable[Fact]) -> None:
@@ -154,10 +163,8 @@ class Buckets:
         """Replace all totals by those of the store."""
         self._forget()
         for name, value in stored.items():
-            key, sums = decode_key(name), decode_totals(value)
-            self._cells[_place(key)] = Cell(
-                key, name, sums.version, sums.actions, sums.points, sums.spend, sums.members
-            )
+            key = decode_key(name)
+            self._cells[_place(key)] = Cell(key, name, decode_totals(value))
         self._mark = self._last = max((cell.version for cell in self._cells.values()), default=NOTHING)
 
     def clear(self, block: int) -> None:
@@ -190,7 +197,8 @@ class Buckets:
         ):
             cell = self._cell(key)
             self._touch(cell, offset)
-            _add(cell, fact)
+            cell.points += fact.points
+            cell.spend += fact.spend
 
     def _count_tier(
         self,
@@ -262,7 +270,7 @@ class Buckets:
         place = _place(key)
         cell = self._cells.get(place)
         if cell is None:
-            cell = self._cells[place] = Cell(key, encode_key(key).decode())
+            cell = self._cells[place] = Cell(key, encode_key(key).decode(), EMPTY)
         return cell
 
     def _bucket(self, cell: Cell) -> Bucket:
@@ -296,11 +304,6 @@ def _place(key: BucketKey) -> tuple[object, ...]:
     if key.kind == "members":
         return key.kind, key.at, key.region, key.group_id, key.period
     return key.kind, key.at, key.region, key.dimension, key.tier
-
-
-def _add(cell: Cell, entry: Ledger) -> None:
-    cell.points += entry.points
-    cell.spend += entry.spend
 
 
 def _name(cell: Cell) -> str:

@@ -83,6 +83,11 @@ class Calendar:
             month = self._months[day] = date.year * 12 + date.month - 1
         return month
 
+    def month_start(self, month: int) -> int:
+        """The first moment of a programme month (ms)."""
+        first = dt.date(month // 12, month % 12 + 1, 1)
+        return self.day_start(first.toordinal() - _EPOCH_ORDINAL)
+
     def year(self, day: int) -> int:
         """The programme year a day lies in."""
         return self.month(day) // 12

@@ -7,7 +7,7 @@ that ends it. Whoever decides calls, in this order and only what applies:
     silence_ended(in_force, state, action, moment, facts): an own action; raises last_own, corrects presence
     bought(in_force, state, action, moment, facts): an accepted order; the same for last_purchase and buying
     closed(in_force, state, action, moment, facts): `leave` without group; raises closed_at, ends both
-    due(in_force, state, member_id, clock, offset, index, facts): last, if next_wake() says so
+    fall_due(due): what next_wake() says is due
     next_wake(in_force, state): the ladders' part of wake_at; 0 = nothing to come
 
 `in_force` is the Rules in force at the clock. A fact's index is `index` (moment.index) + its place there.
@@ -20,10 +20,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
 from msgspec import Struct
 
 from processors.activity import score_on
 from processors.ladders import NAMES, NONE, AnyLadder, Held, Step
+from processors.waiting import Due
 from schemas.actions import Action
 from schemas.facts import Fact, Tier, TierEntered, TierLeft, TierMoved, TierVoided
 from schemas.member import MemberState
@@ -67,6 +69,19 @@ class Judgement(Struct, gc=False):
             self._void(ladder, held, at)
             if due:
                 self._enter(ladder, due, at + due.after)
+        self._tell_overall(first)
+
+    def anew(self, ladder: AnyLadder, anchor: int, due: Step | None) -> None:
+        """Another action is counted from: the tier held never was, or is true from another moment, or is new."""
+        first, held = len(self.facts), ladder.held(self.state)
+        if held.code and due and due.code == held.code:
+            if anchor + due.after != held.at:
+                self._move(ladder, held, anchor + due.after, anchor)
+        else:
+            if held.code:
+                self._void(ladder, held, anchor)
+            if due:
+                self._enter(ladder, due, anchor + due.after)
         self._tell_overall(first)
 
     def _enter(self, ladder: AnyLadder, step: Step, at: int) -> None:
@@ -162,13 +177,15 @@ class Judgement(Struct, gc=False):
 
 
 def silence_ended(in_force: Rules, state: MemberState, action: Action, moment: Moment, facts: list[Fact]) -> None:
-    """An own action at `moment.at`: raises `last_own`; leaves, moves or voids the presence tier held.
+    """An own action at `moment.at`: raises `last_own`; one that ends silence leaves, moves or voids the presence tier.
 
-    An own action not newer than the latest known one changes nothing.
+    The programme may name the own actions that end silence. One not newer than the latest known changes nothing.
     """
-    at = moment.at
+    at, kinds = moment.at, in_force.presence_kinds
     if at > state.last_own:
         state.last_own = at
+    if at > state.last_present and (kinds is None or type(action) in kinds):
+        state.last_present = at
         if state.presence:
             _answer(in_force, in_force.ladders.presence, state, action, moment, facts)
 
@@ -180,6 +197,42 @@ def bought(in_force: Rules, state: MemberState, action: Action, moment: Moment, 
         state.last_purchase = at
         if state.buying:
             _answer(in_force, in_force.ladders.buying, state, action, moment, facts)
+
+
+def unbought(in_force: Rules, state: MemberState, action: Action, last: int, moment: Moment, facts: list[Fact]) -> None:
+    """The latest purchase was fully refunded: `last` is the one before it, 0 = none; the tier is judged from there."""
+    state.last_purchase = last
+    ladder = in_force.ladders.buying
+    due = ladder.reached(moment.clock - last) if last > state.closed_at else None
+    judgement = Judgement(in_force, state, action.member_id, moment.clock, moment.offset, moment.index, facts, action)
+    judgement.anew(ladder, last, due)
+
+
+def brought(
+    in_force: Rules, state: MemberState, action: Action, acted: int, last: int, moment: Moment, facts: list[Fact]
+) -> None:
+    """A member brings its last own action and its last purchase along (ms, 0 = none): the later ones count.
+
+    What is due by the clock is entered at once, marked `brought`.
+    """
+    first = len(facts)
+    if acted > state.last_own:
+        state.last_own = acted
+    if acted > state.last_present:
+        state.last_present = acted
+        if state.presence:
+            then = msgspec.structs.replace(moment, at=acted)
+            _answer(in_force, in_force.ladders.presence, state, action, then, facts)
+    if last > state.last_purchase:
+        state.last_purchase = last
+        if state.buying:
+            then = msgspec.structs.replace(moment, at=last)
+            _answer(in_force, in_force.ladders.buying, state, action, then, facts)
+    by, offset, index = moment.clock, moment.offset, moment.index
+    fall_due(Due(in_force, state, action.member_id, by, by, offset, index, facts))
+    for fact in facts[first:]:
+        if type(fact) is TierEntered:
+            fact.brought = True
 
 
 def _answer(
@@ -211,18 +264,11 @@ def closed(in_force: Rules, state: MemberState, action: Action, moment: Moment, 
             judgement.end(ladder, at, CLOSED, None)
 
 
-def due(
-    in_force: Rules,
-    state: MemberState,
-    member_id: str,
-    clock: int,
-    offset: int,
-    index: int,
-    facts: list[Fact],
-) -> None:
-    """Enter every tier due by the clock, in order of time; each one passed is left by the next."""
-    judgement = Judgement(in_force, state, member_id, clock, offset, index, facts)
-    while 0 < next_wake(in_force, state) <= clock:
+def fall_due(due: Due) -> None:
+    """Enter every tier due, in order of time; each one passed is left by the next."""
+    in_force, state = due.in_force, due.state
+    judgement = Judgement(in_force, state, due.member_id, due.clock, due.offset, due.index, due.facts)
+    while 0 < next_wake(in_force, state) <= due.by:
         ladder, step = min(_coming(in_force, state), key=lambda pair: pair[0].anchor(state) + pair[1].after)
         judgement.climb(ladder, step)
 
@@ -239,10 +285,10 @@ def next_wake(in_force: Rules, state: MemberState) -> int:
     """When the next tier of either ladder comes if nothing happens; 0 = never."""
     ladders = in_force.ladders
     wake = 0
-    if state.last_own > state.closed_at:
+    if state.last_present > state.closed_at:
         after = ladders.presence.after[state.presence]
         if after:
-            wake = state.last_own + after
+            wake = state.last_present + after
     if state.last_purchase > state.closed_at:
         after = ladders.buying.after[state.buying]
         if after and not 0 < wake <= state.last_purchase + after:

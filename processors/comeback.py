@@ -2,7 +2,8 @@
 
 What counts is the list of gaps between neighbouring own actions that are long enough. A late own action can
 end, split or move a gap, and so shift the places of later ones in their year: the list before is compared
-with the list after, what is no longer true is taken back and what became true is paid. Only gaps that ended
+with the list after, what is no longer true is taken back and what became true is paid, there where the action
+that came back was counted. Only gaps that ended
 inside the horizon can still change; of older ones of the year their number is enough.
 """
 
@@ -10,7 +11,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from processors.ledger import credit, entry
+from processors.ledger import correct, entry
+from processors.origins import names, origin, pack, unpack
 from schemas.actions import Action, name_of
 from schemas.facts import Fact, Ledger
 from schemas.member import COMEBACK, MemberState
@@ -21,13 +23,17 @@ if TYPE_CHECKING:
 
 
 class Gap(NamedTuple):
-    """A silence and what its end was paid; `offset` and `place` (its index) say where, if it was."""
+    """A silence and what its end was paid; `offset` and `idx` are those of the last entry that said so.
+
+    `came` is the origin of the action that ended it.
+    """
 
     before: int
     back: int
     paid: int = 0
     offset: int = 0
-    place: int = 0
+    idx: int = 0
+    came: bytes = b""
 
 
 def came_back(rules: Rules, state: MemberState, action: Action, moment: Moment, facts: list[Fact]) -> None:
@@ -37,14 +43,15 @@ def came_back(rules: Rules, state: MemberState, action: Action, moment: Moment, 
     """
     at, first, last = moment.at, state.first_own, state.last_own
     if not last:
-        state.first_own = at
+        state.first_own, state.first_origin = at, _origin(action)
     elif at >= last:
         if at - last >= rules.comeback_ms:
-            _change(rules, state, action, moment, None, [Gap(last, at)], facts)
+            _change(rules, state, action, moment, None, [Gap(last, at, came=_origin(action))], facts)
     elif at < first:
-        state.first_own = at
+        gap = Gap(at, first, came=state.first_origin)
+        state.first_own, state.first_origin = at, _origin(action)
         if first - at >= rules.comeback_ms:
-            _change(rules, state, action, moment, None, [Gap(at, first)], facts)
+            _change(rules, state, action, moment, None, [gap], facts)
     elif state.comebacks:
         _split(rules, state, action, moment, facts)
 
@@ -52,9 +59,9 @@ def came_back(rules: Rules, state: MemberState, action: Action, moment: Moment, 
 def _split(rules: Rules, state: MemberState, action: Action, moment: Moment, facts: list[Fact]) -> None:
     """A late own action inside a known gap cuts it into two, of which only the long enough ones stay."""
     at = moment.at
-    for gap in map(Gap._make, COMEBACK.iter_unpack(state.comebacks)):
+    for gap in _known(state):
         if gap.before < at < gap.back:
-            parts = (Gap(gap.before, at), gap._replace(before=at))
+            parts = (Gap(gap.before, at, came=_origin(action)), gap._replace(before=at))
             long_enough = [part for part in parts if part.back - part.before >= rules.comeback_ms]
             _change(rules, state, action, moment, gap, long_enough, facts)
             return
@@ -70,12 +77,11 @@ def _change(
     facts: list[Fact],
 ) -> None:
     """Replace a gap by others; take back what is no longer due, pay what became due, and keep the list."""
-    gaps = [gap for gap in map(Gap._make, COMEBACK.iter_unpack(state.comebacks)) if gap != gone]
-    gaps = sorted(gaps + new)
+    gaps = sorted([gap for gap in _known(state) if gap != gone] + new)
     if gone and gone.paid and gone.back not in [gap.back for gap in new]:
         facts.append(_take_back(rules, state, action, moment, gone, "the silence before it was shorter"))
     kept = [
-        _settle(rules, state, action, moment, gap, place, gap in new, facts)
+        _settle(rules, state, action, moment, gap, place, facts)
         for gap, place in zip(gaps, _places(rules, state, gaps), strict=True)
     ]
     _keep(rules, state, kept, moment.clock - rules.horizon_ms)
@@ -93,37 +99,31 @@ def _places(rules: Rules, state: MemberState, gaps: list[Gap]) -> list[int]:
 
 
 def _settle(
-    rules: Rules,
-    state: MemberState,
-    action: Action,
-    moment: Moment,
-    gap: Gap,
-    place: int,
-    is_new: bool,  # noqa: FBT001 - a row of a comparison, not a switch
-    facts: list[Fact],
+    rules: Rules, state: MemberState, action: Action, moment: Moment, gap: Gap, place: int, facts: list[Fact]
 ) -> Gap:
     """Let what a gap was paid be what its place in the year says."""
-    due = place <= rules.comebacks_per_year
-    if gap.paid and not due:
+    due, at = place <= rules.comebacks_per_year, moment.index + len(facts)
+    if gap.paid:
+        if due:
+            return gap
         limit = f"it is number {place} of the year, {rules.comebacks_per_year} are paid"
         facts.append(_take_back(rules, state, action, moment, gap, limit))
-        return gap._replace(paid=0, offset=0, place=0)
-    if not is_new and (gap.paid or not due or not rules.comeback_points):
-        return gap
-    if gap.paid:
-        return gap  # cut shorter and still long enough
+        return gap._replace(paid=0, offset=moment.offset, idx=at)
+    if gap.offset and not (due and rules.comeback_points):
+        return gap  # it was said already
     fact = _entry(rules, state, action, moment, gap)
+    facts.append(fact)
     if not due:
         fact.reason = "cap"
         fact.because = f"0: the year's {rules.comebacks_per_year} comebacks are reached"
-        facts.append(fact)
-        return gap
+        return gap._replace(offset=moment.offset, idx=at)
     fact.points = fact.active = fact.base = rules.comeback_points
     days = (gap.back - gap.before) // 86_400_000
     fact.because = f"{fact.points} = back after {days} days, number {place} of the year"
-    credit(state, fact.month, fact.points)
-    facts.append(fact)
-    return gap._replace(paid=fact.points, offset=moment.offset, place=moment.index + len(facts) - 1)
+    if gap.offset:
+        fact.entry, fact.amends = "corrected", (gap.offset, gap.idx)
+    correct(rules, state, fact)
+    return gap._replace(paid=fact.points, offset=moment.offset, idx=at)
 
 
 def _take_back(rules: Rules, state: MemberState, action: Action, moment: Moment, gap: Gap, why: str) -> Ledger:
@@ -131,18 +131,26 @@ def _take_back(rules: Rules, state: MemberState, action: Action, moment: Moment,
     fact.entry = "corrected"
     fact.points = fact.active = fact.base = -gap.paid
     fact.because = f"-{gap.paid}: a late action shows that {why}"
-    fact.amends = (gap.offset, gap.place)
-    credit(state, fact.month, -gap.paid)
+    fact.amends = (gap.offset, gap.idx)
+    correct(rules, state, fact)
     return fact
 
 
 def _entry(rules: Rules, state: MemberState, action: Action, moment: Moment, gap: Gap) -> Ledger:
-    """An entry of 0 that belongs to the moment the member was back."""
+    """An entry of 0 that belongs to the moment the member was back, and counts where that action did."""
     month = rules.calendar.month(rules.calendar.day(gap.back))
     fact = entry(rules, state, action, moment, month, "comeback", 0, "", "")
-    fact.action = name_of(action)
+    fact.action, fact.region, fact.group_id = names(gap.came)
     fact.effective_at = gap.back
     return fact
+
+
+def _origin(action: Action) -> bytes:
+    return origin((name_of(action), action.region, action.group_id))
+
+
+def _known(state: MemberState) -> list[Gap]:
+    return [Gap._make((*row, came)) for row, came in unpack(COMEBACK, state.comebacks)]
 
 
 def _keep(rules: Rules, state: MemberState, gaps: list[Gap], before: int) -> None:
@@ -152,7 +160,7 @@ def _keep(rules: Rules, state: MemberState, gaps: list[Gap], before: int) -> Non
         if year > state.comeback_year:
             state.comeback_year, state.comeback_count = year, 0
         state.comeback_count += year == state.comeback_year
-    state.comebacks = b"".join(COMEBACK.pack(*gap) for gap in gaps)
+    state.comebacks = b"".join(pack(COMEBACK, gap[:-1], gap.came) for gap in gaps)
 
 
 def _year(rules: Rules, gap: Gap) -> int:

@@ -6,11 +6,15 @@ from processors import signature
 from processors.versions import NotUnderstood, Versions, inserted
 from schemas.facts import InForce
 from schemas.partition import PartitionState
-from schemas.records import Control, GoLive, Keys, ProgrammeControl, Reference, Signed
+from schemas.records import MOMENT_MAX, Control, GoLive, Keys, ProgrammeControl, Reference, Signed, Thresholds
 from schemas.verdicts import Reason, Rejected
 
 AHEAD_MS = 60_000
-"""A later programme holds at least this long after its record, so that every partition has it by then."""
+"""A later programme holds at least this long after its record, so that every partition has it by then.
+
+It belongs to the form of the record, not to the programme: whoever writes one keeps to it before any partition has
+read it, and no version in force may shorten it for the next. As a result of code it changes with `rules` alone.
+"""
 
 TWO_PEOPLE = (ProgrammeControl, Keys, GoLive)
 
@@ -34,6 +38,8 @@ def judge(
         return Rejected(Reason.ONE_PERSON, "$.body.approved_by", "two different people are needed")
     if isinstance(body, ProgrammeControl) and not first and body.holds_from < timestamp + AHEAD_MS:
         return Rejected(Reason.INVALID, "$.body.holds_from", f"at least {AHEAD_MS // 1000} s ahead")
+    if isinstance(body, ProgrammeControl) and body.holds_from >= MOMENT_MAX:
+        return Rejected(Reason.INVALID, "$.body.holds_from", "before the year 2100")
     if isinstance(body, Reference) and number != 0:
         return Rejected(Reason.INVALID, "$.body.control", "reference values go to partition 0 alone")
     return True
@@ -49,10 +55,14 @@ def apply(state: PartitionState, versions: Versions, body: Control) -> tuple[Ver
         if not state.programmes:
             _found(state, body)
         state.programmes = controls
+        versions.show(tuple(state.tops), state.clock)
     elif isinstance(body, Keys):
         state.staff_keys, state.worker_keys = dict(body.staff_keys), dict(body.worker_keys)
     elif isinstance(body, GoLive):
         state.live = True
+    elif isinstance(body, Thresholds):
+        _show(state, body)
+        versions.show(tuple(state.tops), state.clock)
     state.numbers[series(body)] = body.number
     kind = str(body.__struct_config__.tag)
     fact = InForce(
@@ -67,6 +77,16 @@ def apply(state: PartitionState, versions: Versions, body: Control) -> tuple[Ver
         approved_by=body.approved_by,
     )
     return versions, fact
+
+
+def _show(state: PartitionState, body: Thresholds) -> None:
+    """Thresholds hold from here on; silent members are shown the first ones by a sweep, later ones at day ends."""
+    state.thresholds = body
+    if values := body.values.get("community"):
+        if not state.tops:
+            state.sweep_next, state.sweep_until = 1, state.ordinals + 1
+        row = (state.clock, round(values[0] * 1000), body.counts.get("community", 0))
+        state.tops = [*state.tops[-1:], row]
 
 
 def series(body: Control) -> str:

@@ -7,8 +7,10 @@ without the zeros at their end: a day that is absent is 0.
 
 from __future__ import annotations
 
+import zlib
+
 from processors.activity import Weights, settle
-from schemas.member import DAY_BITS, DAY_COUNTS, DAY_WEIGHTS, MemberState
+from schemas.member import CUSTOM, DAY_BITS, DAY_COUNTS, DAY_WEIGHTS, MemberState
 
 MESSAGES, SHARES = 0, 1  # the slots of a day in `counts`
 COUNT_MAX = 255
@@ -75,6 +77,18 @@ def count(state: MemberState, day: int, slot: int) -> None:
     state.counts = bytes(ring)
 
 
+def count_custom(state: MemberState, day: int, name: str, most: int) -> int:
+    """Count one more custom action of a day, unless so many were; which one of the day it is, 0 = one too many."""
+    key, oldest = zlib.crc32(name.encode()), state.today - DAY_COUNTS
+    rows = {(row[0], row[1]): row[2] for row in CUSTOM.iter_unpack(state.customs) if row[1] > oldest}
+    number: int = rows.get((key, day), 0) + 1
+    if number > most:
+        return 0
+    rows[key, day] = number
+    state.customs = b"".join(CUSTOM.pack(*place, counted) for place, counted in sorted(rows.items()))
+    return number
+
+
 def checked_in(state: MemberState, day: int) -> bool:
     """Was there a check-in on this day (`day <= state.today`)?"""
     return bool(state.check_in_bits >> (state.today - day) & 1)
@@ -92,6 +106,14 @@ def run_ending(state: MemberState, day: int) -> int:
     back = state.today - day
     run = _ones(state.check_in_bits >> back)
     return run + state.check_in_run if run == DAY_BITS - back else run
+
+
+def streak(state: MemberState, today: int) -> int:
+    """The run of check-ins that is alive on a day: it ends with it or with the day before."""
+    for day in (today, today - 1):
+        if day <= state.today and state.today - day < DAY_BITS and checked_in(state, day):
+            return run_ending(state, day)
+    return 0
 
 
 def run_after(state: MemberState, day: int) -> int:

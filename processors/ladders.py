@@ -67,7 +67,7 @@ class Presence(Ladder):
 
     def anchor(self, state: MemberState) -> int:
         """The action it is counted from."""
-        return state.last_own
+        return state.last_present
 
     def held(self, state: MemberState) -> Held:
         """The tier held."""

@@ -9,61 +9,68 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from msgspec import Struct
-
-from processors import activity, churn, days, identity, orders, points
+from processors import (
+    activity,
+    adjust,
+    badges,
+    churn,
+    days,
+    echoes,
+    factors,
+    first_order,
+    holds,
+    identity,
+    levels,
+    lots,
+    membership,
+    notes,
+    opening,
+    orders,
+    overlays,
+    points,
+    redeem,
+    referral,
+    refund,
+    rungs,
+    tasks,
+    waiting,
+)
 from processors.comeback import came_back
+from processors.decision import APPLIED as APPLIED
+from processors.decision import NAMES as NAMES
+from processors.decision import Decision as Decision
+from processors.decision import Member as Member
+from processors.decision import Moment as Moment
+from processors.decision import about
+from processors.level_judge import Look
+from processors.orders import Order
 from processors.programme import Rules
+from processors.waiting import LOOK, Due
 from schemas.actions import (
-    ACTIONS,
     Action,
+    Adjust,
+    Comment,
     Complaint,
     Content,
     Custom,
     Join,
     Leave,
+    Like,
+    Message,
+    Opening,
     Profile,
     Purchase,
+    Redeem,
+    RedeemCancel,
+    Refund,
+    Share,
     Subscribe,
     Support,
 )
-from schemas.facts import Conflict, Fact, Late, Ledger, OfAction, OrderConflict, Score
+from schemas.facts import Conflict, Fact, Late, Ledger, OrderConflict, Score
 from schemas.member import MemberState
+from schemas.records import AnyDerived, Award, Echo, Referral
 from schemas.verdicts import Verdict
-
-
-class Member(Struct, gc=False):
-    """A member as held in memory: the state, and the full pages of ids, joined, oldest first."""
-
-    id: str
-    state: MemberState
-    pages: bytes = b""
-
-
-class Moment(Struct, gc=False):
-    """When and where an action is judged; `index` is that of this decision's first fact at the offset."""
-
-    at: int  # `occurred_at` as judged, ms
-    clock: int
-    offset: int
-    index: int
-
-
-class Decision(Struct, gc=False):
-    """What became of an action or a wake.
-
-    `wake_at` is 0 or lies above the clock. `page` became full just now, its number is page_first +
-    page_count - 1 of the state; `pages_gone` oldest pages were dropped, those before page_first. Where
-    `changed` is false the state is as it was and need not be stored. An order reported again is a duplicate
-    or conflict, and yet its id is remembered.
-    """
-
-    verdict: Verdict
-    facts: list[Fact]
-    wake_at: int
-    page: bytes = b""
-    pages_gone: int = 0
-    changed: bool = True
 
 
 def decide(rules: Rules, in_force: Rules, id_key: bytes, member: Member, action: Action, moment: Moment) -> Decision:
@@ -72,6 +79,8 @@ def decide(rules: Rules, in_force: Rules, id_key: bytes, member: Member, action:
     Never raises for an action that decodes.
     """
     state, at, clock = member.state, moment.at, moment.clock
+    if rules.variants is not None or in_force.variants is not None:
+        rules, in_force = overlays.own(rules, member.id, state, at), overlays.own(in_force, member.id, state, clock)
     if at < clock - rules.horizon_ms:
         return _refused(Verdict.LATE, Late, rules, in_force, member, action, moment)
     identified = identity.identify(id_key, action)
@@ -82,23 +91,75 @@ def decide(rules: Rules, in_force: Rules, id_key: bytes, member: Member, action:
     facts: list[Fact] = []
     page = identity.remember(state, identified, at if at > clock else clock)
     gone = _turn(rules, member, page, clock) if page else 0
-    verdict = Verdict.APPLIED
-    if type(action) is Purchase:
-        verdict = _order(rules, in_force, id_key, state, action, moment, facts)
+    day, own, verdict = rules.calendar.day(at), type(action) in OWN or is_own(rules, action), APPLIED
+    known_by_more = KNOWN_BY_MORE.get(type(action))
+    if known_by_more is None:
+        _apply(rules, in_force, state, action, moment, day, facts, own=own)
     else:
-        _apply(rules, in_force, state, action, moment, facts)
+        verdict = known_by_more(rules, in_force, id_key, state, action, moment, day, facts)
+        if state.referrer:
+            referral.tell(in_force, state, action.member_id, moment)
+    if state.holds or state.day_points > rules.limits.day_over:
+        holds.review(rules, state, action.member_id, moment, facts, action)
+    if in_force.variants is not None:
+        in_force = _still_own(in_force, member, clock)
     wake_at = _settle(in_force, member, clock, moment.offset, moment.index, facts)
-    return Decision(verdict, facts, wake_at, page, gone)
+    return Decision(verdict, facts, wake_at, page, gone, day=day, own=own, derived=moment.told or ())
+
+
+def hear(in_force: Rules, member: Member, body: AnyDerived, moment: Moment) -> Decision:
+    """A derived record of a kind in `HEARD`: what another partition, a board or the dispatcher says of the member."""
+    facts: list[Fact] = []
+    in_force = overlays.own(in_force, member.id, member.state, moment.clock)
+    HEARD[type(body)](in_force, member.state, body, moment, facts)
+    if isinstance(body, Referral):
+        _lifted(in_force, member, moment, facts)
+    if member.state.holds:
+        holds.review(in_force, member.state, member.id, moment, facts)
+    wake_at = _settle(in_force, member, moment.clock, moment.offset, moment.index, facts)
+    return Decision(APPLIED, facts, wake_at)
+
+
+def unheard(in_force: Rules, body: AnyDerived, moment: Moment) -> Decision:
+    """A derived record to somebody never seen: nothing is remembered, and an invitation says why it gives nothing."""
+    facts: list[Fact] = []
+    if isinstance(body, Referral):
+        referral.unknown(in_force, body, moment, facts)
+    return Decision(APPLIED, facts, 0, changed=False)
+
+
+def _lifted(in_force: Rules, member: Member, moment: Moment, facts: list[Fact]) -> None:
+    """So many completed referrals lift the level by a step; undone, the step goes."""
+    state, done = member.state, referral.completed_at(member.state)
+    if state.level_steps or len(done) >= in_force.levels.referrals:
+        look = Look(
+            in_force, state, member.id, moment.at, moment.clock, moment.clock, moment.offset, moment.index, facts
+        )
+        levels.completed(look, done)
 
 
 def wake(in_force: Rules, member: Member, clock: int, offset: int, index: int) -> Decision:
     """Judge all that is due by the clock: points become active, tiers become true, old ids are dropped."""
     facts: list[Fact] = []
-    ids = member.state.ids
+    state = member.state
+    in_force = overlays.own(in_force, member.id, state, clock)
+    ids, later, until = state.ids, state.later, state.tasks_until
+    state.later = LOOK  # a wake may show the member a new programme
+    state.tasks_until = max(until, tasks.until(in_force, state))
     gone = _forget(in_force, member, clock)
     wake_at = _settle(in_force, member, clock, offset, index, facts)
-    changed = bool(facts or gone) or ids is not member.state.ids
-    return Decision(Verdict.APPLIED, facts, wake_at, b"", gone, changed)
+    changed = bool(facts or gone) or ids is not state.ids or (later, until) != (state.later, state.tasks_until)
+    return Decision(APPLIED, facts, wake_at, b"", gone, changed)
+
+
+def _still_own(in_force: Rules, member: Member, clock: int) -> Rules:
+    """The member's rules after an action that may have moved its home: what waits is looked at by the new ones."""
+    state = member.state
+    now = overlays.own(in_force, member.id, state, clock)
+    if now is not in_force:
+        state.later = LOOK
+        state.tasks_until = max(state.tasks_until, tasks.until(now, state))
+    return now
 
 
 def is_own(rules: Rules, action: Action) -> bool:
@@ -115,31 +176,68 @@ def is_own(rules: Rules, action: Action) -> bool:
 
 
 def _apply(
-    rules: Rules, in_force: Rules, state: MemberState, action: Action, moment: Moment, facts: list[Fact]
+    rules: Rules,
+    in_force: Rules,
+    state: MemberState,
+    action: Action,
+    moment: Moment,
+    day: int,
+    facts: list[Fact],
+    *,
+    own: bool,
+    first: bool = False,
 ) -> None:
     """An accepted action: its day, its weight, its points, then what it says of silence and of the member."""
     kind = type(action)
-    day = rules.calendar.day(moment.at)
     if day > state.today:
+        badges.new_day(rules, state, day)
+        holds.new_day(rules, state, day)
+        levels.new_day(in_force, state, action, moment, day, facts)
         days.roll(rules.activity, state, day)
     weight = rules.activity.of(action)
     if weight:
         activity.add(rules.activity, state, day, weight)
-    earn = points.EARNING.get(kind)
+    ahead = len(facts)  # what a newer day brought about stands before the action's own entry
+    earn: points.Earning | None = points.first_purchase if first else points.EARNING.get(kind)
+    if kind is Custom and rules.custom_earns.get(action.name):  # type: ignore[attr-defined]  # a custom action
+        earn = points.earn_custom
     if earn is not None:
         earn(rules, state, action, moment, day, facts)
+        fact = facts[ahead]
+        if type(fact) is Ledger:  # the action's own entry, and no answer to a request
+            fact.weight = weight
+            fact.home = state.profile_region or state.join_region
     elif weight:
-        facts.append(_score(rules, state, action, moment))
-    if action.own or is_own(rules, action):
+        facts.append(_score(rules, state, action, moment, weight))
+    if kind in rules.level_kinds:
+        own_entry = facts[ahead] if len(facts) > ahead else None
+        levels.counted(in_force, state, action, moment, day, weight, own_entry, facts)
+    if own:
         if not 0 <= moment.at - state.last_own < rules.comeback_ms:
             came_back(rules, state, action, moment, facts)
         churn.silence_ended(in_force, state, action, moment, facts)
     noted = NOTED.get(kind)
     if noted is not None:
         noted(in_force, state, action, moment, facts)
+    told = len(facts)
+    if kind in rungs.RUNGS:
+        rungs.note(rules, state, action, moment, facts)
+    if kind in rules.badges.of_kind:
+        badges.counted(rules, state, action, moment, facts)
+    if moment.at < state.tasks_until:
+        earliest, done = state.first_at, state.tasks_done
+        tasks.note(rules, state, action, moment, facts)
+        if earliest != state.first_at or done is not state.tasks_done:
+            levels.look_again(state)
+    if type(action) is Message:
+        holds.message(rules, state, action, moment, day, facts)
+    if action.device_id:
+        holds.seen_on(state, rules, action.device_id)
+    if len(facts) > told or not state.growth_next:
+        levels.given(in_force, state, action, moment, told, facts)
 
 
-def _score(rules: Rules, state: MemberState, action: Action, moment: Moment) -> Score:
+def _score(rules: Rules, state: MemberState, action: Action, moment: Moment, weight: int) -> Score:
     """The score after an action that weighs and earns nothing."""
     fact = rules.new_score()
     fact.member_id = action.member_id
@@ -152,6 +250,7 @@ def _score(rules: Rules, state: MemberState, action: Action, moment: Moment) -> 
     fact.group_id = action.group_id
     fact.score = score = activity.score(state)
     fact.activity_index = rules.activity.index(score)
+    fact.weight = weight
     return fact
 
 
@@ -162,19 +261,109 @@ def _order(
     state: MemberState,
     action: Purchase,
     moment: Moment,
+    day: int,
     facts: list[Fact],
 ) -> Verdict:
     """A purchase, known by its `order_id` too: reported again it is a fact and nothing more."""
     key = orders.order_key(id_key, action.order_id)
     again = orders.repeated(rules, state, key, action, moment)
     if again is not None:
-        facts.append(_about(again, rules, action))
+        facts.append(about(again, rules, action))
         return Verdict.CONFLICT if isinstance(again, OrderConflict) else Verdict.DUPLICATE
-    _apply(rules, in_force, state, action, moment, facts)
-    entry = facts[0]
-    assert isinstance(entry, Ledger)
-    orders.remember(rules, state, key, moment, action.amount, entry.spend, entry.points)
-    return Verdict.APPLIED
+    levels.before_order(in_force, state, action, moment, facts)
+    ahead = len(facts)
+    first = first_order.takes(state, key, moment.at)
+    _apply(rules, in_force, state, action, moment, day, facts, own=True, first=first)
+    entries = ((at, fact) for at, fact in enumerate(facts) if at >= ahead and isinstance(fact, Ledger))
+    place, entry = next((at, fact) for at, fact in entries if fact.entry == "earned")
+    others = factors.others(rules, state, moment.at, day) if first else entry.factor
+    order = Order(
+        key=key,
+        at=moment.at,
+        amount=action.amount,
+        counted=entry.spend,
+        points=entry.points,
+        per_unit=rules.per_unit,
+        factor=entry.factor,
+        flags=others << orders.OTHERS_BIT | (orders.COUPON if action.coupon_id else 0),
+        offset=moment.offset,
+        idx=moment.index + place,
+    )
+    orders.remember(rules, state, order, moment.clock)
+    told = len(facts)
+    first_order.ordered(rules, state, order, action, moment, facts, first=first)
+    if state.refunds:
+        refund.purchased(rules, in_force, state, order, action, moment, facts)
+    if state.redemptions and not action.amount and redeem.undid(state, action.order_id):
+        refund.unpaid(rules, in_force, state, key, action, moment, facts)
+    levels.given(in_force, state, action, moment, told, facts)
+    levels.bought(in_force, state, action, moment, entry.spend, facts)
+    return APPLIED
+
+
+def _redeem(
+    rules: Rules,
+    in_force: Rules,
+    id_key: bytes,
+    state: MemberState,
+    action: Redeem,
+    moment: Moment,
+    day: int,
+    facts: list[Fact],
+) -> Verdict:
+    """A request, known by its `redeem_id` too: asked again it gets the first one's answer."""
+    again = redeem.repeated(rules, state, action, moment)
+    if again is not None:
+        facts.append(again)
+        return Verdict.DUPLICATE
+    _apply(rules, in_force, state, action, moment, day, facts, own=True)
+    told = len(facts)
+    if action.order_id:
+        order = orders.find(rules, state, orders.order_key(id_key, action.order_id), moment.clock)
+        if order is not None:
+            redeem.give_back(rules, in_force, state, order, action.order_id, moment, facts, action)
+    levels.given(in_force, state, action, moment, told, facts)
+    if action.reward == rules.level_step:
+        levels.rewarded(levels.looked(in_force, state, action, moment, facts))
+    return APPLIED
+
+
+def _redeem_cancel(
+    rules: Rules,
+    in_force: Rules,
+    id_key: bytes,
+    state: MemberState,
+    action: RedeemCancel,
+    moment: Moment,
+    day: int,
+    facts: list[Fact],
+) -> Verdict:
+    """A redemption taken back; an order that it paid wholly is gone with it."""
+    _apply(rules, in_force, state, action, moment, day, facts, own=False)
+    told = len(facts)
+    order_id = redeem.cancel(in_force, state, action, moment, facts)
+    if order_id and redeem.undid(state, order_id):
+        refund.unpaid(rules, in_force, state, orders.order_key(id_key, order_id), action, moment, facts)
+    levels.given(in_force, state, action, moment, told, facts)
+    if state.level_bonus:
+        levels.rewarded(levels.looked(in_force, state, action, moment, facts))
+    return APPLIED
+
+
+def _refund(
+    rules: Rules,
+    in_force: Rules,
+    id_key: bytes,
+    state: MemberState,
+    action: Refund,
+    moment: Moment,
+    day: int,
+    facts: list[Fact],
+) -> Verdict:
+    """Money given back for an order, which may be yet to come."""
+    refund.refund(rules, in_force, id_key, state, action, moment, facts)
+    levels.given(in_force, state, action, moment, 0, facts)
+    return APPLIED
 
 
 def _refused(
@@ -190,18 +379,12 @@ def _refused(
     facts: list[Fact] = []
     if kind is not None:
         fact = kind(member_id=action.member_id, effective_at=moment.at, decided_at=moment.clock)
-        facts.append(_about(fact, rules, action))
+        facts.append(about(fact, rules, action))
     told = len(facts)
+    if verdict is Verdict.LATE and type(action) is Redeem:
+        redeem.refuse_late(rules, member.state, action, moment, facts)
     wake_at = _settle(in_force, member, moment.clock, moment.offset, moment.index, facts)
     return Decision(verdict, facts, wake_at, changed=len(facts) > told)
-
-
-def _about(fact: OfAction, rules: Rules, action: Action) -> OfAction:
-    """Fill in the action a fact is about."""
-    fact.programme, fact.rules = rules.number, rules.rules
-    fact.source, fact.event_id, fact.action = action.source, action.event_id, NAMES[type(action)]
-    fact.region, fact.group_id = action.region, action.group_id
-    return fact
 
 
 def _turn(rules: Rules, member: Member, page: bytes, clock: int) -> int:
@@ -220,47 +403,82 @@ def _forget(rules: Rules, member: Member, clock: int) -> int:
 
 
 def _settle(in_force: Rules, member: Member, clock: int, offset: int, index: int, facts: list[Fact]) -> int:
-    """Judge what is due by the clock and return when the next thing is due; 0 = nothing to come."""
+    """Judge what is due by the clock, in the order of its moments; when the next thing is due, 0 = nothing to come."""
     state = member.state
-    if state.pendings and points.next_due(state) <= clock:
-        points.activate_due(in_force, state, member.id, clock, facts)
-    tier = churn.next_wake(in_force, state)
-    if 0 < tier <= clock:
-        churn.due(in_force, state, member.id, clock, offset, index, facts)
-        tier = churn.next_wake(in_force, state)
-    if not state.pendings:
-        return tier
-    pending = points.next_due(state)
-    return pending if not 0 < tier < pending else tier
+    while True:
+        pending = points.next_due(state) if state.pendings else 0
+        if state.later < 0:
+            state.later = waiting.next_of(LATER, in_force, state)
+        later, tier = state.later, churn.next_wake(in_force, state)
+        at = pending
+        if later and not 0 < at <= later:
+            at = later
+        if tier and not 0 < at <= tier:
+            at = tier
+        if not 0 < at <= clock:
+            if state.referrals:
+                referral.released(in_force, state, member.id, clock, facts)
+            return at
+        due = Due(in_force, state, member.id, at, clock, offset, index, facts)
+        if at == pending:
+            known = len(facts)
+            points.activate_due(due)
+            if state.referrals:
+                referral.activated(due, known)
+        elif at == later:
+            state.later = LOOK
+            for kind in LATER:
+                if 0 < kind.next_due(in_force, state) <= at:
+                    kind.fall_due(due)
+        else:
+            churn.fall_due(due)
+
+
+LATER: tuple[waiting.Kind, ...] = (
+    waiting.Kind(lots.next_due, lots.fall_due),
+    waiting.Kind(redeem.next_due, redeem.fall_due),
+    waiting.Kind(refund.next_due, refund.fall_due),
+    waiting.Kind(tasks.next_due, tasks.fall_due),
+    waiting.Kind(rungs.next_due, rungs.fall_due),
+    waiting.Kind(badges.next_due, badges.fall_due),
+    waiting.Kind(holds.next_due, holds.fall_due),
+    waiting.Kind(levels.next_due, levels.fall_due),
+)
+"""What waits beside points and tiers, in the order in which things of one moment fall due."""
+
+
+refund.FOLLOWS += [first_order.refunded, tasks.refunded, rungs.refunded, levels.refunded]
 
 
 Noted = Callable[[Rules, MemberState, Any, Moment, list[Fact]], None]
 
 
-def _profile(in_force: Rules, state: MemberState, action: Profile, moment: Moment, facts: list[Fact]) -> None:
-    """The home region of the latest profile that names one; of two at one moment the greater name."""
-    if action.home_region and (moment.at, action.home_region) > (state.profile_at, state.profile_region):
-        state.profile_at, state.profile_region = moment.at, action.home_region
+HEARD: dict[type[AnyDerived], Callable[[Rules, MemberState, Any, Moment, list[Fact]], None]] = {
+    Award: badges.won,
+    Referral: referral.heard,
+    Echo: echoes.heard,
+}
+"""What a derived record changes of the member it is sent to; those of other kinds change nothing."""
+KNOWN_BY_MORE: dict[type[Action], Callable[..., Verdict]] = {
+    Purchase: _order,
+    Refund: _refund,
+    Redeem: _redeem,
+    RedeemCancel: _redeem_cancel,
+    Adjust: adjust.decided,
+    Opening: opening.brought,
+}
+"""Actions that name an order, a redemption or a batch: what comes again is told so, and nothing is done twice."""
 
-
-def _join(in_force: Rules, state: MemberState, action: Join, moment: Moment, facts: list[Fact]) -> None:
-    """The region of the first join; of two at one moment the greater name."""
-    at, first = moment.at, state.join_at
-    if not first or at < first or (at == first and action.region > state.join_region):
-        state.join_at, state.join_region = at, action.region
-
-
-def _leave(in_force: Rules, state: MemberState, action: Leave, moment: Moment, facts: list[Fact]) -> None:
-    """Without a group the account is closed."""
-    if not action.group_id:
-        churn.closed(in_force, state, action, moment, facts)
-
-
-NAMES = {kind: name for name, kind in ACTIONS.items()}
+OWN = frozenset(kind for kind in NAMES if kind.own)
 NOTED: dict[type[Action], Noted] = {
     Purchase: churn.bought,
-    Profile: _profile,
-    Join: _join,
-    Leave: _leave,
+    Subscribe: membership.subscribed,
+    Profile: notes.profile,
+    Join: notes.join,
+    Leave: notes.leave,
+    Message: echoes.replied,
+    Like: echoes.reacted,
+    Comment: echoes.reacted,
+    Share: echoes.reacted,
 }
 """What an accepted action of a kind says of the member beside its points."""

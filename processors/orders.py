@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
 
 from processors.identity import hasher
-from schemas.actions import Purchase
+from schemas.actions import Line, Purchase
 from schemas.facts import OrderConflict, OrderRepeat
-from schemas.member import ORDER, SPEND, MemberState
+from schemas.member import ORDER, REFUNDED, SPEND, MemberState
 
 if TYPE_CHECKING:
     from processors.member import Moment
@@ -16,6 +17,48 @@ if TYPE_CHECKING:
 SIZE = ORDER.size
 HASH_SIZE = 8
 SPEND_MONTHS = 25  # a year of spend, the month a late order falls in, and as much again for what is judged over it
+COUPON = 1  # flag: a coupon was used
+OTHERS_BIT = 4  # above it stands the product of the factors but that of the first order
+UNPAID = 2  # flag: it was paid wholly by points, and they were given back
+
+
+class Order(NamedTuple):
+    """A row of the order list.
+
+    `points` are those it gives now, less what was taken back; `offset` and `idx` name the entry that earned them.
+    """
+
+    key: bytes
+    at: int
+    amount: int
+    counted: int
+    points: int
+    per_unit: int
+    factor: int
+    flags: int
+    offset: int
+    idx: int
+
+    def worth(self, counted: int, minor: int) -> int:
+        """The points of so much counted amount, with the order's own factor."""
+        return counted * self.per_unit // minor * self.factor
+
+
+class Refunded(NamedTuple):
+    """What of an order was given back: in all, without lines, what counted of that with lines; the latest moment."""
+
+    key: bytes
+    amount: int = 0
+    plain: int = 0
+    lined: int = 0
+    at: int = 0
+
+    def counted(self, order: Order) -> int:
+        """The counted refund so far, in any order of the refunds: without lines in the order's own proportion."""
+        if self.amount >= order.amount:
+            return order.counted
+        share = (2 * self.plain * order.counted + order.amount) // (2 * order.amount)  # rounded half up
+        return min(order.counted, self.lined + share)
 
 
 def order_key(id_key: bytes, order_id: str) -> bytes:
@@ -29,14 +72,11 @@ def repeated(
     rules: Rules, state: MemberState, key: bytes, action: Purchase, moment: Moment
 ) -> OrderRepeat | OrderConflict | None:
     """The fact about an order that this member has reported before: the first counts, whatever its source."""
-    at = _find(state.orders, key)
-    if at < 0:
-        return None
-    _, ordered_at, first_amount, _, _ = ORDER.unpack_from(state.orders, at)
-    if ordered_at < moment.clock - rules.orders_ms:
+    first = find(rules, state, key, moment.clock)
+    if first is None:
         return None
     fact: OrderRepeat | OrderConflict
-    if first_amount == action.amount:
+    if first.amount == action.amount:
         fact = OrderRepeat(
             member_id=action.member_id,
             effective_at=moment.at,
@@ -50,7 +90,7 @@ def repeated(
             decided_at=moment.clock,
             order_id=action.order_id,
             amount=action.amount,
-            first_amount=first_amount,
+            first_amount=first.amount,
         )
     return fact
 
@@ -59,25 +99,79 @@ def counted_amount(rules: Rules, action: Purchase) -> int:
     """The amount less the lines of categories that the programme excludes, in minor units, at least 0."""
     if not rules.excluded or not action.lines:
         return action.amount
-    without = sum(line.amount for line in action.lines if line.category in rules.excluded)
-    return max(0, action.amount - without)
+    return max(0, action.amount - excluded(rules, action.lines))
 
 
-def remember(
-    rules: Rules, state: MemberState, key: bytes, moment: Moment, amount: int, counted: int, points: int
-) -> None:
+def excluded(rules: Rules, lines: tuple[Line, ...]) -> int:
+    """What of an order's or a refund's lines does not count, in minor units."""
+    return sum(line.amount for line in lines if line.category in rules.excluded)
+
+
+def remember(rules: Rules, state: MemberState, order: Order, clock: int) -> None:
     """Add an order to the list, which stays sorted by moment; what is too old or too much leaves it."""
     orders = state.orders
-    row = ORDER.pack(key, moment.at, amount, counted, points)
     place = len(orders)
-    while place and ORDER.unpack_from(orders, place - SIZE)[1] > moment.at:
+    while place and ORDER.unpack_from(orders, place - SIZE)[1] > order.at:
         place -= SIZE
-    orders = orders[:place] + row + orders[place:]
-    start = max(0, len(orders) - rules.orders_kept * SIZE)
-    oldest = moment.clock - rules.orders_ms
+    orders = orders[:place] + ORDER.pack(*order) + orders[place:]
+    many = max(0, len(orders) - rules.orders_kept * SIZE)
+    start, oldest = many, clock - rules.orders_ms
     while start < len(orders) and ORDER.unpack_from(orders, start)[1] < oldest:
         start += SIZE
+    if start:
+        _drop(state, orders[:start], many)
     state.orders = orders[start:]
+
+
+def find(rules: Rules, state: MemberState, key: bytes, clock: int) -> Order | None:
+    """An order of the list by its key, unless it is too old for it."""
+    at = _find(state.orders, key)
+    if at < 0:
+        return None
+    order = Order._make(ORDER.unpack_from(state.orders, at))
+    return order if order.at >= clock - rules.orders_ms else None
+
+
+def known(state: MemberState) -> Iterator[Order]:
+    """The orders of the list, oldest first."""
+    return map(Order._make, ORDER.iter_unpack(state.orders))
+
+
+def replace(state: MemberState, order: Order) -> None:
+    """Write back what changed of an order of the list; its moment stays."""
+    at = _find(state.orders, order.key)
+    state.orders = state.orders[:at] + ORDER.pack(*order) + state.orders[at + SIZE :]
+
+
+def refunded(state: MemberState, key: bytes) -> Refunded:
+    """What of an order was refunded."""
+    for row in REFUNDED.iter_unpack(state.refunded):
+        if row[0] == key:
+            return Refunded._make(row)
+    return Refunded(key)
+
+
+def note_refunded(state: MemberState, row: Refunded) -> None:
+    """Write back what of an order was refunded."""
+    others = [REFUNDED.pack(*other) for other in REFUNDED.iter_unpack(state.refunded) if other[0] != row.key]
+    state.refunded = b"".join(others) + REFUNDED.pack(*row)
+
+
+def is_gone(state: MemberState, order: Order) -> bool:
+    """Whether an order is fully refunded; one of amount 0 is when its redeem was cancelled."""
+    if not order.amount:
+        return bool(order.flags & UNPAID)
+    return bool(state.refunded) and refunded(state, order.key).amount >= order.amount
+
+
+def last_standing(state: MemberState) -> int:
+    """The moment of the newest order that is not fully refunded; 0 = there is none."""
+    return max((order.at for order in known(state) if not is_gone(state, order)), default=0) or state.older_purchase
+
+
+def begins_at(rules: Rules, state: MemberState, clock: int) -> int:
+    """From which moment on every order is in the list."""
+    return max(clock - rules.orders_ms, state.dropped_until + 1 if state.dropped_until else 0)
 
 
 def spend(state: MemberState, month: int, counted: int) -> None:
@@ -88,13 +182,28 @@ def spend(state: MemberState, month: int, counted: int) -> None:
         state.spend = rows[:last] + SPEND.pack(month, SPEND.unpack_from(rows, last)[1] + counted)
         return
     months = spend_by_month(state)
-    months[month] = months.get(month, 0) + counted
-    state.spend = b"".join(SPEND.pack(*row) for row in sorted(months.items())[-SPEND_MONTHS:])
+    if counted >= 0 or month in months:
+        months[month] = months.get(month, 0) + counted
+        state.spend = b"".join(SPEND.pack(*row) for row in sorted(months.items())[-SPEND_MONTHS:])
 
 
 def spend_by_month(state: MemberState) -> dict[int, int]:
     """Net spend in minor units by programme month, oldest first."""
     return dict(SPEND.iter_unpack(state.spend))
+
+
+def _drop(state: MemberState, rows: bytes, many: int) -> None:
+    """Orders that leave the list: the first `many` bytes because it is full, the others because of their age."""
+    gone = [Order._make(row) for row in ORDER.iter_unpack(rows)]
+    if many:
+        state.dropped_until = max(state.dropped_until, gone[many // SIZE - 1].at)
+    for order in gone:
+        if not is_gone(state, order):
+            state.older_purchase = max(state.older_purchase, order.at)
+    if state.refunded:
+        keys = {order.key for order in gone}
+        kept = [REFUNDED.pack(*row) for row in REFUNDED.iter_unpack(state.refunded) if row[0] not in keys]
+        state.refunded = b"".join(kept)
 
 
 def _find(orders: bytes, key: bytes) -> int:

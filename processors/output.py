@@ -10,7 +10,7 @@ from msgspec import Struct
 from processors.member import Member
 from schemas.aggregates import Bucket
 from schemas.dead_letters import DeadLetter
-from schemas.records import Forward
+from schemas.records import Caused
 
 
 class RecordLike(Protocol):
@@ -59,7 +59,7 @@ class Output(Struct):
     fact_keys: list[bytes] = []
     facts: list[bytes] = []
     letters: list[DeadLetter] = []
-    forwards: list[tuple[int, Forward]] = []  # (partition to, record)
+    forwards: list[tuple[int, Caused]] = []  # (partition to, derived record), in the order of their causes
     buckets: list[Bucket] = []
     touched: dict[str, Member] = {}
     timers: dict[str, int] = {}
@@ -68,6 +68,7 @@ class Output(Struct):
     pages_gone: list[str] = []
     buckets_gone: set[str] = set()
     ticks: list[str] = []  # owners whose ticks came by
+    holds: list[str] = []  # `opened`, or how one ended
 
     def publishes(self) -> bool:
         """Whether anything has to be acknowledged before the commit."""

@@ -10,12 +10,15 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 
+import msgspec
+
 from processors import control, signature
 from processors.aggregate import Buckets
-from processors.member import Decision, Member, Moment, decide, wake
+from processors.member import APPLIED, HEARD, Decision, Member, Moment, decide, hear, unheard, wake
 from processors.output import Failure, Halt, Needs, Output, RecordLike, RuleFailed
 from processors.partitioner import partition_of
-from processors.refusal import personal_id, refusal
+from processors.refusal import JUDGED, personal_id, refusal
+from processors.subjects import KINDS, subject
 from processors.timers import Timers
 from processors.versions import NEVER, NotUnderstood, Versions
 from schemas import decoding
@@ -24,13 +27,14 @@ from schemas import partition as partition_codec
 from schemas.actions import Action
 from schemas.dead_letters import VALUE_BYTES_MAX, DeadLetter, Headers, beside, hashed
 from schemas.decoding import Controlled, Decoded, Derived, Staff, blank
-from schemas.facts import Fact
+from schemas.facts import Fact, PointsHeld, PointsReleased
 from schemas.partition import PartitionState
 from schemas.personal import blank_beside
-from schemas.records import FORWARD_BYTES_MAX, Cause, Forward, Tick
+from schemas.records import FORWARD_BYTES_MAX, AnyDerived, Cause, Caused, Forward, Tick
 from schemas.verdicts import Reason, Rejected, Verdict
 
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+OF_HOLDS = frozenset((PointsHeld, PointsReleased))
 WANTED_MAX = 5_000
 """How many due members are loaded ahead of a chunk; more are loaded when their record comes."""
 
@@ -57,6 +61,7 @@ class Partition:
         self.stored_buckets = set(buckets or {})
         self.skip = dict(skip or {})
         self.versions = Versions(state.programmes, state.clock)
+        self.versions.show(tuple(state.tops), state.clock)
         self.verdicts = {verdict: state.verdicts.get(verdict.value, 0) for verdict in Verdict}
         self.out = Output()
         self.needs = Needs()
@@ -76,13 +81,14 @@ class Partition:
         for at in range(start, len(records)):
             record, item = records[at], items[at]
             clock = record.timestamp if record.timestamp > state.clock else state.clock
-            if clock < self._quiet_until and record.offset < self._quiet_before and isinstance(item, Action):
-                member = members.get(item.member_id)
+            if clock < self._quiet_until and record.offset < self._quiet_before and type(item) in KINDS:
+                member_id = item.member_id  # type: ignore[union-attr]  # a kind of action
+                member = members.get(member_id)
                 if member is None:
-                    self.needs = Needs(members=[item.member_id])
+                    self.needs = Needs(members=[member_id])
                     return at
                 state.clock, self.offset, self.index = clock, record.offset, 0
-                self._act(record, item, member)
+                self._act(record, item, member)  # type: ignore[arg-type]
             elif self._ready(record, item):
                 self._apply(record, item)
             else:
@@ -192,15 +198,17 @@ class Partition:
         state = self.state
         since = action.occurred_at - EPOCH
         at = (since.days * 86_400 + since.seconds) * 1_000 + since.microseconds // 1_000
-        rules, in_force = self.versions.at(at), self.versions.in_force
+        in_force = self.versions.in_force
+        if in_force is not None and at > state.clock + in_force.future_ms:
+            at = state.clock  # before a version is chosen: nobody earns by one that does not hold yet
+        rules = self.versions.at(at)
         if rules is None or in_force is None:
             return self._reject(record, Rejected(Reason.NO_PROGRAMME, source=action.source))
-        if at > state.clock + rules.future_ms:
-            at = state.clock
         new = member.state.ordinal == 0
-        refused = refusal(rules, action, at, state.history_from) or (personal_id(action) if new else None)
-        if refused:
-            return self._reject(record, refused)
+        if new or at < state.history_from or type(action) in JUDGED:
+            refused = refusal(rules, action, at, state.history_from) or (personal_id(action) if new else None)
+            if refused:
+                return self._reject(record, refused)
         if new and (home := partition_of(member.id, self.partitions)) != self.number:
             return self._stray(record, action, home, forwarded=forwarded)
         try:
@@ -210,19 +218,21 @@ class Partition:
             raise  # the process is unwell, not the record
         except Exception as error:
             raise RuleFailed(self.offset, error) from error
-        self.verdicts[decision.verdict] += 1
-        if decision.verdict is Verdict.APPLIED:
-            day = rules.calendar.day(at)
-            self.buckets.count(rules, member.state, action, at, day, self.offset, decision.facts)
+        verdict = decision.verdict
+        self.verdicts[verdict] += 1
+        if verdict is APPLIED:
+            self.buckets.count(rules, member.state, action, at, self.offset, decision)
         if decision.changed:
             if new:
                 self._first_sight(member)
             self._take(member, decision)
-            if decision.wake_at and not 0 < member.state.armed <= decision.wake_at:
-                self._arm(member, decision.wake_at)
+            wake_at = decision.wake_at
+            if wake_at and not 0 < member.state.armed <= wake_at:
+                self._arm(member, wake_at)
         else:
-            for fact in decision.facts:
-                self._emit(fact)
+            self._emit(decision.facts)
+        if decision.derived:
+            self._send(decision.derived)
 
     def _first_sight(self, member: Member) -> None:
         """Give a member its ordinal, and the directory its entry: sweeps go by it."""
@@ -312,18 +322,45 @@ class Partition:
             self._control(record, item)
 
     def _derived(self, record: RecordLike, item: Derived) -> None:
-        """A forwarded stray: once per cause, for ever, however late it is repeated."""
+        """What has a cause counts once per cause, for ever, however late it is repeated."""
         if not signature.holds(item.envelope, self.state.worker_keys):
             return self._unsigned(record)
-        cause = item.body.cause
-        origin = f"{cause.log}:{cause.partition}"
-        if (cause.offset, cause.index) <= self.state.causes.get(origin, (-1, -1)):
-            self.verdicts[Verdict.DERIVED_IGNORED] += 1
+        if isinstance(item.body, Caused):
+            cause = item.body.cause
+            origin = f"{cause.log}:{cause.partition}"
+            if (cause.offset, cause.index) <= self.state.causes.get(origin, (-1, -1)):
+                self.verdicts[Verdict.DERIVED_IGNORED] += 1
+                return None
+            self.state.causes[origin] = (cause.offset, cause.index)
+        if item.action is None:
+            self.verdicts[Verdict.DERIVED] += 1
+            if type(item.body) in HEARD:
+                self._hear(item.body, self.members[item.body.member_id])
             return None
-        self.state.causes[origin] = (cause.offset, cause.index)
         if isinstance(item.action, Rejected):
             return self._reject(record, item.action)
         return self._act(record, item.action, self.members[item.action.member_id], forwarded=True)
+
+    def _hear(self, body: AnyDerived, member: Member) -> None:
+        """What is said of a member of this partition; of one never seen here there is nothing to change."""
+        in_force = self.versions.in_force
+        if in_force is None:
+            return
+        clock = self.state.clock
+        try:
+            moment, seen = Moment(clock, clock, self.offset, self.index), member.state.ordinal
+            decision = hear(in_force, member, body, moment) if seen else unheard(in_force, body, moment)
+        except (MemoryError, RecursionError):
+            raise
+        except Exception as error:
+            raise RuleFailed(self.offset, error) from error
+        self.buckets.count_facts(in_force, self.offset, decision.facts)
+        if decision.changed:
+            self._take(member, decision)
+        else:
+            self._emit(decision.facts)
+        if decision.wake_at and not 0 < member.state.armed <= decision.wake_at:
+            self._arm(member, decision.wake_at)
 
     def _control(self, record: RecordLike, item: Controlled | decoding.NotUnderstood) -> None:
         if isinstance(item, decoding.NotUnderstood):
@@ -342,7 +379,7 @@ class Partition:
             raise Halt(self.offset, f"programme not understood: {error}") from None
         self.buckets.log = self.state.log
         self.verdicts[Verdict.CONTROL] += 1
-        self._emit(fact)
+        self._emit([fact])
         return None
 
     def _stray(self, record: RecordLike, action: Action, home: int, *, forwarded: bool) -> None:
@@ -352,9 +389,7 @@ class Partition:
         headers = headers_of(record)
         if len(record.value or b"") + sum(len(n) + len(content) for n, content in headers) > FORWARD_BYTES_MAX:
             return self._reject(record, Rejected(Reason.STRAY, detail="too big to be forwarded; mind the partitioner"))
-        cause = Cause(self.state.log, self.number, self.offset, self.index)
-        self.index += 1
-        self.out.forwards.append((home, Forward(cause, action.member_id, record.value or b"", headers)))
+        self.out.forwards.append((home, Forward(self._cause(), action.member_id, record.value or b"", headers)))
         self.verdicts[Verdict.FORWARDED] += 1
         return None
 
@@ -425,33 +460,38 @@ class Partition:
         if decision.pages_gone:
             for number in range(state.page_first - decision.pages_gone, state.page_first):
                 out.pages_gone.append(f"{member.id}:{number}")
-        for fact in decision.facts:
-            self._emit(fact)
+        if decision.facts:
+            self._emit(decision.facts)
 
-    def _emit(self, fact: Fact) -> None:
-        state = self.state
-        state.n += 1
-        fact.log = state.log
-        fact.partition = self.number
-        fact.offset = self.offset
-        fact.index = self.index
-        fact.n = state.n
+    def _send(self, bodies: Sequence[Caused]) -> None:
+        """Derived records to the partitions of the members they name, each with its cause."""
+        for body in bodies:
+            home = partition_of(body.member_id, self.partitions)
+            self.out.forwards.append((home, msgspec.structs.replace(body, cause=self._cause())))
+
+    def _cause(self) -> Cause:
+        """The place of the next derived record, out of the same numbers as those of facts."""
+        cause = Cause(self.state.log, self.number, self.offset, self.index)
         self.index += 1
-        self.out.facts.append(fact_codec.encode(fact))
-        self.out.fact_keys.append(fact.member_id.encode())
+        return cause
+
+    def _emit(self, facts: Sequence[Fact]) -> None:
+        """Give facts their place in the log and their numbers."""
+        state, out = self.state, self.out
+        for fact in facts:
+            state.n += 1
+            fact.log = state.log
+            fact.partition = self.number
+            fact.offset = self.offset
+            fact.index = self.index
+            fact.n = state.n
+            self.index += 1
+            out.facts.append(fact_codec.encode(fact))
+            out.fact_keys.append(fact.member_id.encode())
+            if type(fact) in OF_HOLDS:
+                out.holds.append(fact.reason if type(fact) is PointsReleased else "opened")
 
 
 def headers_of(record: RecordLike) -> Headers:
     """A record's headers, those without a value as empty ones."""
     return tuple((name, bytes(content or b"")) for name, content in record.headers)
-
-
-def subject(item: Decoded) -> str | None:
-    """The member a record speaks of, or None."""
-    if isinstance(item, Action):
-        return item.member_id
-    if isinstance(item, Staff):
-        return item.action.member_id
-    if isinstance(item, Derived) and isinstance(item.action, Action):
-        return item.action.member_id
-    return None

@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from processors import days, orders, streaks
-from processors.ledger import activate, credit, entry
+from processors import days, factors, orders, redeem, streaks
+from processors.ledger import activate, entry, issue, wait
 from processors.programme import UNITS
-from schemas.actions import Action, CheckIn, Message, Purchase, Share
+from processors.waiting import Due
+from schemas.actions import Action, CheckIn, Custom, Message, Purchase, Redeem, Share
 from schemas.facts import Fact, Ledger
 from schemas.member import PENDING, MemberState
 
@@ -33,9 +34,11 @@ def _message(rules: Rules, state: MemberState, action: Message, moment: Moment, 
         facts.append(entry(rules, state, action, moment, month, "message", 0, rules.because_messages[-1], "cap"))
         return
     days.count(state, day, days.MESSAGES)
-    points = rules.message_points
-    credit(state, month, points)
-    facts.append(entry(rules, state, action, moment, month, "message", points, rules.because_messages[counted]))
+    fact = entry(rules, state, action, moment, month, "message", rules.message_points, rules.because_messages[counted])
+    if state.birthday or rules.factors.campaigns:
+        factors.apply(rules, state, Message, moment.at, day, fact)
+    issue(rules, state, fact)
+    facts.append(fact)
 
 
 def _share(rules: Rules, state: MemberState, action: Share, moment: Moment, day: int, facts: list[Fact]) -> None:
@@ -45,9 +48,11 @@ def _share(rules: Rules, state: MemberState, action: Share, moment: Moment, day:
         facts.append(entry(rules, state, action, moment, month, "share", 0, rules.because_shares[-1], "cap"))
         return
     days.count(state, day, days.SHARES)
-    credit(state, month, rules.share_points)
-    because = rules.because_shares[counted]
-    facts.append(entry(rules, state, action, moment, month, "share", rules.share_points, because))
+    fact = entry(rules, state, action, moment, month, "share", rules.share_points, rules.because_shares[counted])
+    if state.birthday or rules.factors.campaigns:
+        factors.apply(rules, state, Share, moment.at, day, fact)
+    issue(rules, state, fact)
+    facts.append(fact)
 
 
 def _check_in(rules: Rules, state: MemberState, action: CheckIn, moment: Moment, day: int, facts: list[Fact]) -> None:
@@ -59,33 +64,70 @@ def _check_in(rules: Rules, state: MemberState, action: CheckIn, moment: Moment,
     days.check_in(state, day)
     base = rules.check_in_points
     run = days.run_ending(state, day)
-    factor = streaks.factor(rules, run)
-    points = base * factor
-    because = rules.because_check_in if factor == 1 else f"{points} = {base} x{factor} streak of {run}"
-    credit(state, month, points)
-    fact = entry(rules, state, action, moment, month, "check_in", points, because)
-    fact.base, fact.factor = base, factor
-    streaks.note(rules, state, day, factor, base, moment.offset, moment.index + len(facts))
+    streak, others = streaks.factor(rules, run), 1
+    fact = entry(rules, state, action, moment, month, "check_in", base, rules.because_check_in)
+    words: list[str] = []
+    if state.birthday or rules.factors.campaigns:
+        others, words = factors.of(rules, state, CheckIn, moment.at, day)
+    if words or streak > 1:
+        words = [*words, f"x{streak} streak of {run}"] if streak > 1 else words
+        fact.because = ""
+        factors.multiply(rules, fact, streak * others, words)
+    issue(rules, state, fact)
+    streaks.note(rules, state, action, moment, day, fact.factor, others, base, moment.index + len(facts))
     facts.append(fact)
     if day < state.today:
         streaks.heal(rules, state, action, moment, day, run, facts)
 
 
-def _purchase(rules: Rules, state: MemberState, action: Purchase, moment: Moment, day: int, facts: list[Fact]) -> None:
+def first_purchase(
+    rules: Rules, state: MemberState, action: Purchase, moment: Moment, day: int, facts: list[Fact]
+) -> None:
+    """A purchase that is the first order."""
+    _purchase(rules, state, action, moment, day, facts, first=rules.factors.first_order)
+
+
+def _purchase(
+    rules: Rules,
+    state: MemberState,
+    action: Purchase,
+    moment: Moment,
+    day: int,
+    facts: list[Fact],
+    first: int = 1,
+) -> None:
     month = rules.calendar.month(day)
     counted = orders.counted_amount(rules, action)
     points = counted * rules.per_unit // rules.minor_units
     reason = "" if points else "excluded" if counted < action.amount else "below_one"
     because = _worth(rules, action, counted, points)
     fact = entry(rules, state, action, moment, month, "purchase", points, because, reason)
-    fact.active, fact.pending = 0, points
     fact.order_id, fact.currency, fact.spend = action.order_id, action.currency, counted
     orders.spend(state, month, counted)
+    factor, words = factors.of(rules, state, Purchase, moment.at, day)
+    if first > 1:
+        factor, words = factor * first, [*words, f"x{first} first order"]
+    if words:
+        factors.multiply(rules, fact, factor, words)
+        points = fact.points
     if points:
         fact.pending_until = moment.at + rules.pending_ms
-        state.issued += points
-        state.pending += points
-        _wait(state, (fact.pending_until, month, points, moment.offset, moment.index + len(facts)))
+        wait(state, fact)
+        queue(state, (fact.pending_until, month, points, moment.offset, moment.index + len(facts)))
+    facts.append(fact)
+
+
+def earn_custom(rules: Rules, state: MemberState, action: Custom, moment: Moment, day: int, facts: list[Fact]) -> None:
+    """A custom action that the programme declares points for."""
+    earns, month = rules.custom_earns[action.name], rules.calendar.month(day)
+    number = days.count_custom(state, day, action.name, earns.per_day)
+    because = f"{earns.points} = {action.name} {number} of the day's {earns.per_day}"
+    if not number:
+        because = f"0: the day's {earns.per_day} of {action.name} are reached"
+    points, reason = (earns.points, "") if number else (0, "cap")
+    fact = entry(rules, state, action, moment, month, "custom", points, because, reason)
+    fact.rule = action.name
+    issue(rules, state, fact)
     facts.append(fact)
 
 
@@ -96,8 +138,10 @@ EARNING: dict[type[Action], Earning] = {
     Message: _message,
     Share: _share,
     Purchase: _purchase,
+    Redeem: redeem.ask,
 }
-"""The rule of each action that earns; it appends the action's own entry first, then what follows from it."""
+"""The rule of each action that earns; it appends the action's own entry first, then what follows from it.
+A redeem that is refused has no entry but its answer."""
 
 
 def next_due(state: MemberState) -> int:
@@ -105,36 +149,32 @@ def next_due(state: MemberState) -> int:
     return PENDING.unpack_from(state.pendings)[0] if state.pendings else 0
 
 
-def activate_due(in_force: Rules, state: MemberState, member_id: str, clock: int, facts: list[Fact]) -> None:
-    """Move what is due by the clock from pending to the lot of its earning month, each with an entry."""
-    taken = 0
-    for due, month, points, offset, index in PENDING.iter_unpack(state.pendings):
-        if due > clock:
+def activate_due(due: Due) -> None:
+    """Move what is due from pending to the lot of its earning month, each with an entry."""
+    state, taken = due.state, 0
+    for at, month, points, offset, index in PENDING.iter_unpack(state.pendings):
+        if at > due.by:
             break
         taken += PENDING.size
-        state.pending -= points
-        activate(state, month, points)
-        facts.append(
-            Ledger(
-                member_id=member_id,
-                effective_at=due,
-                decided_at=clock,
-                programme=in_force.number,
-                rules=in_force.rules,
-                rule="purchase",
-                entry="activated",
-                active=points,
-                pending=-points,
-                month=month,
-                because=f"{points} pending points became active: the return window has passed",
-                amends=(offset, index),
-            )
+        fact = Ledger(
+            member_id=due.member_id,
+            effective_at=at,
+            decided_at=due.clock,
+            programme=due.in_force.number,
+            rules=due.in_force.rules,
+            rule="purchase",
+            entry="activated",
+            month=month,
+            because=f"{points} pending points became active: the return window has passed",
+            amends=(offset, index),
         )
+        activate(due.in_force, state, fact, points)
+        due.facts.append(fact)
     if taken:
         state.pendings = state.pendings[taken:]
 
 
-def _wait(state: MemberState, row: tuple[int, int, int, int, int]) -> None:
+def queue(state: MemberState, row: tuple[int, int, int, int, int]) -> None:
     """Add to the pending points, which stay sorted by due moment; equal ones in the order of arrival."""
     place = len(state.pendings)
     while place and PENDING.unpack_from(state.pendings, place - PENDING.size)[0] > row[0]:

@@ -5,22 +5,47 @@ Rules never touch the programme's text or its models; what can be computed from 
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Callable
 
 from processors.activity import Weights
+from processors.badges import Badges
 from processors.calendar import DAY_MS, MINUTE_MS, Calendar
+from processors.conditions import Plans
+from processors.factors import Factors
+from processors.holds import Limits
 from processors.ladders import Ladders
+from processors.overlays import Variants
+from processors.rungs import Ladder
+from processors.standards import Levels
+from schemas.actions import ACTIONS, Action, CheckIn, Custom, Message, Share
 from schemas.facts import Ledger, Score
 from schemas.programme import Programme, ProgrammeError, parse
 
 UNITS = {"CNY": "yuan"}  # what people call a unit of the currency; others go by their code
 
 
+Tops = tuple[tuple[int, int, int], ...]
+"""Thresholds of community activity: (moment from which, thousandths, members it was taken from), oldest first."""
+
+
+class LotEnds(dict[int, int]):
+    """When the lot of an earning month ends (ms): at the start of the month so many months later."""
+
+    def __init__(self, calendar: Calendar, months: int) -> None:
+        super().__init__()
+        self.calendar, self.months = calendar, months
+
+    def __missing__(self, month: int) -> int:
+        end = self[month] = self.calendar.month_start(month + self.months)
+        return end
+
+
 class Rules:
     """What one version of the programme says. Read-only; compared by identity, one object for one version."""
 
-    def __init__(self, programme: Programme, number: int, holds_from: int) -> None:
+    def __init__(self, programme: Programme, number: int, holds_from: int, variants: Variants | None = None) -> None:
         self.programme = programme
         self.number = number
         self.holds_from = holds_from
@@ -30,10 +55,20 @@ class Rules:
         self.future_ms = programme.future_minutes * MINUTE_MS
         self.activity = Weights(programme)
         self.ladders = Ladders(programme)
+        self.tasks = Plans(programme)
+        self.ladder = Ladder(programme)
+        self.badges = Badges(programme, self.activity)
+        self.limits = Limits(programme)
         self.currencies = frozenset(programme.currencies)
+        named = programme.presence.actions
+        self.presence_kinds: frozenset[type[Action]] | None = (
+            None if named is None else frozenset(ACTIONS[name] for name in named)
+        )
+        """The own actions that end silence as presence tiers mean it; None = every one."""
+        self.custom_earns = {name: custom.earns for name, custom in programme.custom.items() if custom.earns}
         self.custom_own = {name: custom.own for name, custom in programme.custom.items()}
-        self.orders_ms = programme.limits.orders_days * DAY_MS
-        self.orders_kept = programme.limits.orders_kept
+        self.orders_ms = programme.orders.days * DAY_MS
+        self.orders_kept = programme.orders.kept
         # A copy of a fact that says what all say costs a third of naming every field of a new one.
         entry = Ledger(
             member_id="", effective_at=0, decided_at=0, programme=number, rules=self.rules, rule="", entry="earned"
@@ -43,9 +78,34 @@ class Rules:
         )
         self.new_entry: Callable[[], Ledger] = entry.__copy__  # type: ignore[attr-defined]
         self.new_score: Callable[[], Score] = score.__copy__  # type: ignore[attr-defined]
+        self.lot_ends = LotEnds(self.calendar, programme.points.expiry.months)
+        self.warnings_ms = tuple(days * DAY_MS for days in programme.points.expiry.warning_days)
+        self.tops: Tops = ()
+        self.levels = Levels(programme, self.calendar)
+        self.growing = frozenset(name for name, earns in self.custom_earns.items() if earns.growth)
+        """Custom actions whose base points count for levels."""
+        kinds: set[type[Action]] = {CheckIn, Message, Share, *([Custom] if self.growing else [])}
+        self.level_kinds: frozenset[type[Action]] = self.levels.community | kinds
+        """The actions that levels count."""
+        self.refund_policy = programme.points.refund.policy
+        self.refund_waits_ms = programme.points.refund.waits_days * DAY_MS
+        self.factors = Factors(programme.points.factors)
+        self.warn_from = programme.points.expiry.warn_from
         self._compile_daily()
         self._compile_purchase()
         self._compile_comeback()
+        self._compile_redeem()
+        self._compile_referral()
+        if variants is None and (programme.overlays or programme.pilots):
+            variants = Variants(self, lambda other, all_of_them: Rules(other, number, holds_from, all_of_them))
+        self.variants = variants
+        """Other rules for members of some regions and pilots; None = these are everybody's."""
+
+    def knowing(self, tops: Tops) -> Rules:
+        """The same version beside the thresholds of the most active that hold in a partition."""
+        known = copy.copy(self)
+        known.tops = tops
+        return known
 
     def _compile_daily(self) -> None:
         points = self.programme.points
@@ -76,6 +136,24 @@ class Rules:
         self.comeback_days = comeback.after_days
         self.comeback_ms = comeback.after_days * DAY_MS
         self.comebacks_per_year = comeback.per_year
+
+    def _compile_redeem(self) -> None:
+        self.adjusts_kept = self.programme.points.adjust.kept
+        redeem = self.programme.points.redeem
+        self.redeem_smallest = redeem.smallest
+        self.redeem_steps = redeem.steps
+        self.redemptions_ms = redeem.kept_days * DAY_MS
+        self.redemptions_kept = redeem.kept
+        self.cancel_wait_ms = redeem.cancel_wait_days * DAY_MS
+        self.level_step = redeem.level_step.reward
+        self.level_step_ms = redeem.level_step.days * DAY_MS
+
+    def _compile_referral(self) -> None:
+        referral, echoes = self.programme.points.referral, self.programme.echoes
+        self.referral = referral
+        self.referral_pending_ms = referral.pending_days * DAY_MS
+        self.referral_paid_ms = referral.paid.days * DAY_MS
+        self.echo_days, self.echo_members = echoes.days, echoes.members
 
 
 def _numbered(points: int, noun: str, per_day: int) -> tuple[str, ...]:

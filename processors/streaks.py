@@ -6,17 +6,21 @@ Each that was paid too little gets a correction that names it, so any order of a
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING
 
 from processors import days
-from processors.ledger import credit, entry
+from processors.ledger import entry, issue
+from processors.origins import names, origin, pack, unpack
 from schemas.actions import CheckIn
-from schemas.facts import Fact
+from schemas.facts import Fact, Ledger
 from schemas.member import CHECK_IN, DAY_COUNTS, MemberState
 
 if TYPE_CHECKING:
     from processors.member import Moment
     from processors.programme import Rules
+
+DAY = struct.Struct("<H")  # how a row of CHECK_IN begins
 
 
 def factor(rules: Rules, run: int) -> int:
@@ -24,15 +28,25 @@ def factor(rules: Rules, run: int) -> int:
     return rules.streak_factor if run >= rules.streak_from else 1
 
 
-def note(rules: Rules, state: MemberState, day: int, paid: int, base: int, offset: int, index: int) -> None:
+def note(
+    rules: Rules,
+    state: MemberState,
+    action: CheckIn,
+    moment: Moment,
+    day: int,
+    paid: int,
+    others: int,
+    base: int,
+    index: int,
+) -> None:
     """Remember a check-in that a late one could still lift; paid in full or too old, it needs no memory."""
-    if paid >= rules.streak_factor:
+    if paid >= rules.factors.product(rules.streak_factor * others):
         return
     rows = state.check_ins
-    oldest = state.today - DAY_COUNTS
-    while rows and CHECK_IN.unpack_from(rows)[0] <= oldest:
-        rows = rows[CHECK_IN.size :]
-    state.check_ins = rows + CHECK_IN.pack(day, paid, base, offset, index)
+    if rows and DAY.unpack_from(rows)[0] <= state.today - DAY_COUNTS:
+        rows = b"".join(pack(CHECK_IN, *row) for row in unpack(CHECK_IN, rows) if row[0][0] > state.today - DAY_COUNTS)
+    row = (day, moment.at - rules.calendar.day_start(day), paid | others << 4, base, moment.offset, index)
+    state.check_ins = rows + pack(CHECK_IN, row, origin((action.region, action.group_id)))
 
 
 def heal(
@@ -42,37 +56,30 @@ def heal(
     last = day + days.run_after(state, day)
     if last == day:
         return
-    kept: list[tuple[int, ...]] = []
-    lifted: list[tuple[int, ...]] = []
-    for row in CHECK_IN.iter_unpack(state.check_ins):
-        then, paid = row[0], row[1]
-        due = factor(rules, run + then - day) if day < then <= last else paid
-        (lifted if due > paid else kept).append(row)
-    for then, paid, base, offset, index in sorted(lifted):
-        length = run + then - day
-        facts.append(_lift(rules, state, action, moment, then, length, paid, base, (offset, index)))
+    kept: list[tuple[tuple[int, ...], bytes]] = []
+    lifted: list[tuple[tuple[int, ...], bytes]] = []
+    for row, written in unpack(CHECK_IN, state.check_ins):
+        then, paid, others = row[0], row[2] & 15, row[2] >> 4
+        due = rules.factors.product(factor(rules, run + then - day) * others) if day < then <= last else paid
+        (lifted if due > paid else kept).append((row, written))
+    for row, written in sorted(lifted):
+        fact = _lift(rules, state, action, moment, run + row[0] - day, row)
+        fact.region, fact.group_id = names(written)
+        facts.append(fact)
     if lifted:
-        state.check_ins = b"".join(CHECK_IN.pack(*row) for row in kept)
+        state.check_ins = b"".join(pack(CHECK_IN, *row) for row in kept)
 
 
-def _lift(
-    rules: Rules,
-    state: MemberState,
-    action: CheckIn,
-    moment: Moment,
-    day: int,
-    run: int,
-    paid: int,
-    base: int,
-    amends: tuple[int, int],
-) -> Fact:
-    """The correction of one check-in; it belongs to that check-in's day and month."""
-    due = factor(rules, run)
+def _lift(rules: Rules, state: MemberState, action: CheckIn, moment: Moment, run: int, row: tuple[int, ...]) -> Ledger:
+    """The correction of one check-in; it belongs to that check-in's moment and month."""
+    day, into, paid, base, offset, index = row
+    paid, others = paid & 15, paid >> 4
+    due = rules.factors.product(factor(rules, run) * others)
     more = base * (due - paid)
     month = rules.calendar.month(day)
-    credit(state, month, more)
     because = f"{more} = {base} x{due} streak of {run}, less {base * paid} paid before a late check-in"
     fact = entry(rules, state, action, moment, month, "check_in", more, because)
-    fact.entry, fact.base, fact.factor, fact.amends = "corrected", base, due, amends
-    fact.effective_at = rules.calendar.day_start(day)
+    fact.entry, fact.base, fact.factor, fact.amends = "corrected", base, due, (offset, index)
+    fact.effective_at = rules.calendar.day_start(day) + into
+    issue(rules, state, fact)
     return fact

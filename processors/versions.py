@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from processors.programme import Rules, compile_programme
+from processors.programme import Rules, Tops, compile_programme
 from schemas.programme import ProgrammeError
 from schemas.records import ProgrammeControl
 
@@ -20,16 +20,26 @@ class Versions:
         self._versions = [compiled(c) for c in controls]
         self._newest = self._versions[-1] if self._versions else None
         self.in_force: Rules | None = None
+        self._tops: Tops = ()
         self.next_switch = NEVER
         self.switch(clock)
 
     def switch(self, clock: int) -> None:
-        """Let the version that holds at the clock be in force."""
+        """Let the version that holds at the clock be in force; when a pilot of it ends, all are looked at again."""
         held = [v for v in self._versions if v.holds_from <= clock]
         self.in_force = held[-1] if held else (self._versions[0] if self._versions else None)
+        if self.in_force is not None and self._tops:
+            self.in_force = self.in_force.knowing(self._tops)
         self.next_switch = next((v.holds_from for v in self._versions if v.holds_from > clock), NEVER)
         if not held and self._versions:
             self.next_switch = self._versions[0].holds_from if len(self._versions) > 1 else NEVER
+        if self.in_force is not None and self.in_force.variants is not None:
+            self.next_switch = min(self.next_switch, self.in_force.variants.next_end(clock))
+
+    def show(self, tops: Tops, clock: int) -> None:
+        """Let the version in force know the thresholds of the most active."""
+        self._tops = tops
+        self.switch(clock)
 
     def at(self, moment: int) -> Rules | None:
         """The version with the latest `holds_from` not after the moment; the oldest for moments before them all."""

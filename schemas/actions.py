@@ -12,19 +12,29 @@ from typing import Annotated, ClassVar, Literal
 from msgspec import Meta, Struct
 
 Id = Annotated[str, Meta(min_length=1, max_length=128)]
+OptionalId = Annotated[str, Meta(max_length=128)]
 Name = Annotated[str, Meta(max_length=64)]
 Text = Annotated[str, Meta(max_length=512)]
+Why = Annotated[str, Meta(min_length=1, max_length=512)]
 Money = Annotated[int, Meta(ge=0, le=10**13, description="minor units (fen, cents)")]
 Points = Annotated[int, Meta(ge=1, le=10**9)]
 Seconds = Annotated[int, Meta(ge=0, le=10**7)]
 Length = Annotated[int, Meta(ge=0, le=10**6, description="characters")]
 Currency = Annotated[str, Meta(pattern="^[A-Z]{3}$")]
 Instant = Annotated[dt.datetime, Meta(tz=True, description="RFC 3339 with an offset")]
-Month = Annotated[str, Meta(pattern="^[0-9]{4}-(0[1-9]|1[0-2])$", description="YYYY-MM, programme month")]
-Birthday = Annotated[str, Meta(pattern="^(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$", description="MM-DD")]
-Day = Annotated[str, Meta(pattern="^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$")]
-Hash = Annotated[str, Meta(pattern="^[0-9a-f]{16,64}$", description="keyed hash, hex")]
-MaskedPhone = Annotated[str, Meta(pattern="^[0-9]{3}[*]{4}[0-9]{4}$", description="138****1234")]
+# `(?!\n)`: to Python, `$` alone lets a line end follow.
+Month = Annotated[
+    str, Meta(pattern=r"^(19[7-9]|20[0-9])[0-9]-(0[1-9]|1[0-2])(?!\n)$", description="YYYY-MM, programme month")
+]
+Birthday = Annotated[
+    str,
+    Meta(
+        pattern=r"^((0[1-9]|1[0-2])-(0[1-9]|[12][0-9])|(0[13-9]|1[0-2])-30|(0[13578]|1[02])-31)(?!\n)$",
+        description="MM-DD, a day of some year",
+    ),
+]
+Hash = Annotated[str, Meta(pattern=r"^[0-9a-f]{16,64}(?!\n)$", description="keyed hash, hex")]
+MaskedPhone = Annotated[str, Meta(pattern=r"^[0-9]{3}[*]{4}[0-9]{4}(?!\n)$", description="138****1234")]
 
 
 class Action(Struct, kw_only=True, gc=False, forbid_unknown_fields=True, omit_defaults=True, tag_field="action"):
@@ -54,7 +64,7 @@ class StaffAction(Action, kw_only=True):
 
     staff: ClassVar[bool] = True
 
-    reason: Text
+    reason: Why
     operator: Id
     approved_by: Id
 
@@ -100,8 +110,8 @@ class Purchase(Own, kw_only=True, tag="purchase"):
     amount: Money
     currency: Currency
     lines: Lines = ()
-    cart_id: Name = ""
-    coupon_id: Name = ""
+    cart_id: OptionalId = ""
+    coupon_id: OptionalId = ""
 
 
 class Refund(Action, kw_only=True, tag="refund"):
@@ -118,9 +128,9 @@ class Share(Own, kw_only=True, tag="share"):
     """Something passed on to others."""
 
     target: Literal["content", "product", "group"]
-    item_id: Name = ""
+    item_id: OptionalId = ""
     medium: Name = ""
-    author_id: Name = ""
+    author_id: OptionalId = ""
 
 
 class Browse(Own, kw_only=True, tag="browse"):
@@ -134,21 +144,21 @@ class AddToCart(Own, kw_only=True, tag="add_to_cart"):
     """An item laid into a cart."""
 
     item_id: Id
-    cart_id: Name = ""
+    cart_id: OptionalId = ""
 
 
 class Like(Own, kw_only=True, tag="like"):
     """An item liked."""
 
     item_id: Id
-    author_id: Name = ""
+    author_id: OptionalId = ""
 
 
 class Comment(Own, kw_only=True, tag="comment"):
     """An item commented on."""
 
     item_id: Id
-    author_id: Name = ""
+    author_id: OptionalId = ""
     length: Length | None = None
 
 
@@ -163,7 +173,7 @@ class Live(Own, kw_only=True, tag="live"):
 class Join(Own, kw_only=True, tag="join"):
     """With `group_id` the member joins that group, without it the programme."""
 
-    referrer_id: Name = ""
+    referrer_id: OptionalId = ""
 
 
 class Leave(Action, kw_only=True, tag="leave"):
@@ -171,12 +181,12 @@ class Leave(Action, kw_only=True, tag="leave"):
 
 
 class Profile(Action, kw_only=True, tag="profile"):
-    """What an upstream system knows of a member. Never a name, never a raw phone number."""
+    """What an upstream system knows of a member, at least one of these. Never a name, never a raw phone number."""
 
     home_region: Name | None = None
     zone: Name | None = None
     birthday: Birthday | None = None
-    dates: dict[Name, Day] | None = None
+    dates: dict[Name, dt.date] | None = None
     need: Name | None = None
     attributes: dict[Name, str | int | float | bool | None] | None = None
     phone_hash: Hash | None = None
@@ -184,12 +194,12 @@ class Profile(Action, kw_only=True, tag="profile"):
 
 
 class Redeem(Own, kw_only=True, tag="redeem"):
-    """Points to be spent on a reward or an order; answered once."""
+    """Points to be spent on a `reward` or an `order_id`, one of which is named; answered once."""
 
     redeem_id: Id
     points: Points
     reward: Name = ""
-    order_id: Name = ""
+    order_id: OptionalId = ""
 
 
 class RedeemCancel(Action, kw_only=True, tag="redeem_cancel"):
@@ -230,7 +240,7 @@ class BenefitGrant(Action, kw_only=True, tag="benefit_grant"):
     grant_id: Id
     benefit_id: Id
     kind: BenefitKind
-    promise_id: Name = ""
+    promise_id: OptionalId = ""
 
 
 class BenefitUse(Own, kw_only=True, tag="benefit_use"):
@@ -281,7 +291,7 @@ class OptOut(Action, kw_only=True, tag="opt_out"):
 
 
 class OutreachFeedback(Action, kw_only=True, tag="outreach_feedback"):
-    """What became of a contact. Sent and expired come from the dispatcher alone."""
+    """What became of a contact. `sent` and `expired` come from our dispatcher alone, in a signed record."""
 
     contact_id: Id
     status: Literal["sent", "delivered", "opened", "clicked", "failed", "expired"]
@@ -295,18 +305,22 @@ class Custom(Action, kw_only=True, tag="custom"):
 
 
 class Adjust(StaffAction, kw_only=True, tag="adjust"):
-    """Points corrected, a hold judged, or a bulk batch undone, by staff."""
+    """Points corrected, a hold judged, or a bulk batch undone, by staff.
+
+    `points` names the points, `release` the hold, `reverse` the hold or what it refers to, `undo_batch` the batch;
+    `batch_id` and `row` go together.
+    """
 
     kind: Literal["points", "release", "reverse", "undo_batch"]
     points: Annotated[int, Meta(ge=-(10**9), le=10**9)] | None = None
-    hold_id: Name = ""
-    refers_to: Name = ""
-    batch_id: Name = ""
+    hold_id: OptionalId = ""
+    refers_to: OptionalId = ""
+    batch_id: OptionalId = ""
     row: Annotated[int, Meta(ge=0, le=10**9)] | None = None
 
 
 class Merge(StaffAction, kw_only=True, tag="merge"):
-    """Another member's history folded into this one."""
+    """The history of another member, not of this one, folded into this one."""
 
     from_member_id: Id
 
@@ -382,6 +396,8 @@ AnyAction = (
 )
 
 ACTIONS: dict[str, type[Action]] = {t.__struct_config__.tag: t for t in AnyAction.__args__}
+OWN_IF = frozenset((Subscribe, Content, Complaint, Support, Custom))
+"""Kinds that are own actions or not by what they say, or by what the programme says of them."""
 
 
 def name_of(action: Action) -> str:

@@ -3,7 +3,8 @@
     python -m schemas.contract        # writes schemas/generated/, which is committed and compared by a test
 
 The structs decide; what is generated is never edited. What no schema can say (a raw phone number inside a text, a
-currency the programme does not list, a signature) is said in the descriptions and refused by `schemas/decoding.py`.
+zone that exists, a currency the programme does not list, a signature) is said in the descriptions and refused by
+`schemas/decoding.py`.
 """
 
 from __future__ import annotations
@@ -16,9 +17,12 @@ import msgspec
 
 from schemas.actions import ACTIONS
 from schemas.aggregates import Bucket
+from schemas.boards import BoardPlace
 from schemas.contacts import AnyEntry, Body
 from schemas.facts import AnyFact
-from schemas.records import AnyControl, Forward, Framed
+from schemas.programme import json_schema
+from schemas.records import AnyControl, AnyDerived, Framed
+from schemas.sense import OURS_TO_SAY, SAID_OF_PROFILES
 from schemas.topics import topics
 
 FOLDER = Path(__file__).parent / "generated"
@@ -44,7 +48,7 @@ SCHEMAS: dict[str, tuple[str, str, Any]] = {
         Framed.__args__,
     ),
     "controls": ("Control records", "The bodies of control envelopes.", AnyControl.__args__),
-    "derived": ("Derived records", "The bodies of derived envelopes.", (Forward,)),
+    "derived": ("Derived records", "The bodies of derived envelopes.", AnyDerived.__args__),
     "facts": (
         "Facts",
         "What the worker says happened, on member.facts. Identity: log, partition, offset, index. `n` numbers the "
@@ -57,6 +61,12 @@ SCHEMAS: dict[str, tuple[str, str, Any]] = {
         "`version` of each key, sum over partitions and blocks.",
         (Bucket,),
     ),
+    "boards": (
+        "Final boards",
+        "Places of boards that are final, on member.boards: one message a place, the same for ever however often it is "
+        "repeated. A board is whole when `ranked` places of it have been read.",
+        (BoardPlace,),
+    ),
     "contacts": ("Journal of contacts", "What the dispatcher meant to send, and what came of it.", AnyEntry.__args__),
     "webhook": ("Webhook", "The body of a webhook (Standard Webhooks 1.0).", (Body,)),
 }  # fmt: skip
@@ -68,6 +78,36 @@ MESSAGES: dict[str, tuple[str, ...]] = {
     "member.aggregates": ("aggregates",),
     "member.actions.dlq": (),
     "member.contacts.journal": ("contacts",),
+    "member.boards": ("boards",),
+}
+
+
+def _said(*fields: str) -> dict[str, Any]:
+    """These fields are there, and say something."""
+    return {
+        "required": list(fields),
+        "properties": {field: {"not": {"enum": ["", None, 0, {}]}} for field in fields},
+    }
+
+
+def _where(kind: str, told: dict[str, Any]) -> dict[str, Any]:
+    return {"if": {"properties": {"kind": {"const": kind}}}, "then": told}
+
+
+# What the fields of a struct say together, which its types cannot (schemas/sense.py); by its name.
+TOGETHER: dict[str, dict[str, Any]] = {
+    "Profile": {"anyOf": [_said(part) for part in SAID_OF_PROFILES]},
+    "Redeem": {"anyOf": [_said("reward"), _said("order_id")]},
+    "OutreachFeedback": {"properties": {"status": {"not": {"enum": sorted(OURS_TO_SAY)}}}},
+    "Adjust": {
+        "allOf": [
+            _where("points", _said("points")),
+            _where("release", _said("hold_id")),
+            _where("reverse", {"anyOf": [_said("hold_id"), _said("refers_to")]}),
+            _where("undo_batch", _said("batch_id")),
+        ],
+        "dependentRequired": {"row": ["batch_id"]},
+    },
 }
 LETTER_HEADERS = {
     "__streams.errors.exception": "class of the error, `Rejected` for refused input",
@@ -87,6 +127,7 @@ def generated() -> dict[str, str]:
     """The text of every generated file, by its name."""
     files = {f"{name}.json": schema(name) for name in SCHEMAS}
     files["asyncapi.json"] = asyncapi()
+    files["programme.json"] = json_schema()
     return {name: _text(content) for name, content in files.items()}
 
 
@@ -94,6 +135,9 @@ def schema(name: str) -> dict[str, Any]:
     """One JSON Schema (2020-12) that stands alone."""
     title, description, types = SCHEMAS[name]
     roots, components = msgspec.json.schema_components(types, ref_template="#/$defs/{name}")
+    for struct, told in TOGETHER.items():
+        if struct in components:
+            components[struct].setdefault("allOf", []).append(told)
     head = {"$schema": DIALECT, "$id": f"urn:memberflow:{name}", "title": title, "description": description}
     body = roots[0] if len(roots) == 1 else {"oneOf": list(roots)}
     return {**head, **body, "$defs": _clean(components)}

@@ -22,6 +22,7 @@ from schemas.personal import looks_like_phone as looks_like_phone
 from schemas.records import (
     FRAME,
     AnyControl,
+    AnyDerived,
     Control,
     Forward,
     Framed,
@@ -31,6 +32,7 @@ from schemas.records import (
     SignedStaff,
     Tick,
 )
+from schemas.sense import SENSE, nonsense
 from schemas.verdicts import Reason, Rejected
 
 Headers = Sequence[tuple[str, bytes]]
@@ -42,10 +44,11 @@ _SOURCE = re.compile(rb'"source"\s*+:\s*+"((?:[^"\\]|\\.)*+)"', re.DOTALL)
 _UNKNOWN = re.compile(r"unknown field `([^`]*)`(?: - at `([^`]*)`)?")
 _AT = re.compile(r" - at `([^`]*)`")
 
+CHECKED = frozenset(kind for kind in ACTIONS.values() if kind.staff or kind in SENSE)
 _decode_action = msgspec.json.Decoder(AnyAction).decode
 _decode_framed = msgspec.json.Decoder(Framed).decode
 _decode_control = msgspec.json.Decoder(AnyControl).decode
-_decode_forward = msgspec.json.Decoder(Forward).decode
+_decode_derived = msgspec.json.Decoder(AnyDerived).decode
 
 
 class Staff(msgspec.Struct, frozen=True):
@@ -56,11 +59,11 @@ class Staff(msgspec.Struct, frozen=True):
 
 
 class Derived(msgspec.Struct, frozen=True):
-    """A derived record and its envelope; the signature is not yet judged. `action` is what it forwards."""
+    """A derived record and its envelope; the signature is not yet judged. `action` is what a `Forward` forwards."""
 
     envelope: SignedDerived
-    body: Forward
-    action: Action | Rejected
+    body: AnyDerived
+    action: Action | Rejected | None = None
 
 
 class Controlled(msgspec.Struct, frozen=True):
@@ -92,9 +95,7 @@ def decode(value: bytes | None, headers: Headers = ()) -> Decoded:
         action: Action = _decode_action(value)  # what it accepts is flat: depth is counted only for what it refuses
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         return _too_deep(value) or _refusal(str(error), value)
-    if action.staff or type(action) is Profile:
-        return _checked(action)
-    return action
+    return _checked(action, value) if type(action) in CHECKED else action
 
 
 def _too_deep(value: bytes) -> Rejected | None:
@@ -106,13 +107,14 @@ def _decode_other(value: bytes, headers: Headers) -> Decoded:
     return _decode_cloud_event(form, value, headers) if form else _decode_frame(value)
 
 
-def _checked(action: Action) -> Action | Rejected:
+def _checked(action: Action, value: bytes) -> Action | Rejected:
     """The rules that need no state and no programme, beyond types."""
     if isinstance(action, Profile) and (pointer := _personal_part(action)):
         return Rejected(Reason.PERSONAL, pointer, _PERSONAL, action.source)
     if action.staff:
         return Rejected(Reason.UNSIGNED, "$.action", "staff actions come signed, from `memberflow`", action.source)
-    return action
+    wrong = nonsense(action)
+    return _refused(wrong.reason, wrong.pointer, wrong.detail, value) if wrong else action
 
 
 def _personal_part(profile: Profile) -> str:
@@ -175,7 +177,9 @@ def _decode_frame(value: bytes) -> Decoded:
 def _decode_signed(framed: Signed, value: bytes) -> Decoded:
     try:
         if isinstance(framed, SignedDerived):
-            body = _decode_forward(framed.body)
+            body = _decode_derived(framed.body)
+            if not isinstance(body, Forward):
+                return Derived(framed, body)
             framed_again = body.value.startswith(FRAME)
             inner = _no_action() if framed_again else decode(body.value, body.headers)
             return Derived(framed, body, inner if isinstance(inner, (Action, Rejected)) else _no_action())
@@ -187,6 +191,8 @@ def _decode_signed(framed: Signed, value: bytes) -> Decoded:
         return Rejected(Reason.INVALID, "$.body.action", "only staff actions come in a staff record", action.source)
     if action.operator == action.approved_by:
         return Rejected(Reason.ONE_PERSON, "$.body.approved_by", "two different people are needed", action.source)
+    if wrong := nonsense(action):
+        return _refused(wrong.reason, wrong.pointer.replace("$", "$.body", 1), wrong.detail, bytes(framed.body))
     return Staff(framed, action)
 
 
@@ -208,7 +214,7 @@ def _decode_cloud_event(form: str, value: bytes, headers: Headers) -> Decoded:
         action = msgspec.convert(event, AnyAction)
     except (msgspec.MsgspecError, UnicodeDecodeError, binascii.Error) as error:
         return _refusal(str(error), value)
-    return _checked(action)
+    return _checked(action, value)
 
 
 def _structured(value: bytes) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 A new field goes last, with a default, and `STATE_VERSION` goes up by one; code refuses states newer than itself.
 Moments are milliseconds, 0 = never. Days are programme days since 1970-01-01, months year x 12 + month - 1.
-Packed fields are rows of one `struct` layout, little endian; the layouts stand beside the fields.
+Packed fields are rows of one `struct` layout, little endian; the layouts stand beside the fields. Rows of check-ins
+and comebacks end with the names that `processors.origins` adds: where the action counted.
 """
 
 from __future__ import annotations
@@ -12,15 +13,56 @@ import struct
 import msgspec
 from msgspec import Struct
 
-STATE_VERSION = 1
+STATE_VERSION = 2
 
-LOT = struct.Struct("<HQ")  # earning month, active points
+LOT = struct.Struct("<QQB")  # end, active points, bits of the warnings passed
 PENDING = struct.Struct("<QHQQI")  # due, earning month, points, offset and index of the entry that earned it
-CHECK_IN = struct.Struct("<HBIQI")  # day, factor and base points paid, offset and index of the entry that paid them
-COMEBACK = struct.Struct("<QQIQI")  # own action before, own action that came back, points paid, offset and index
+CHECK_IN = struct.Struct("<HIBIQI")  # day, ms into it, factor paid + 16 x product of the others, base, offset and
+# index of the entry; origin
+COMEBACK = struct.Struct("<QQIQI")  # own action before, own action that came back, points paid, offset, index; origin
 SPEND = struct.Struct("<Hq")  # month, net spend in minor units
-ORDER = struct.Struct("<8sQqqQ")  # keyed hash of order_id, moment, amount, counted amount, points
+ORDER = struct.Struct("<8sQqqQHBBQI")  # keyed hash of order_id, moment, amount, counted, points it gives now (less
+# what was taken back), points per unit, factor, flags, offset and index of its entry
+REFUNDED = struct.Struct("<8sqqqQ")  # order, refunded in all, without lines, counted with lines, latest refund
+FIRST = struct.Struct("<8s")  # an order that may be the first one; origin
+CUSTOM = struct.Struct("<IHB")  # crc32 of the name, day, how many counted
+PAID = struct.Struct("<QQ")  # a time of paid membership
+REFUND = struct.Struct("<8sQqqQI")  # waits for its order: order, moment, amount, counted by lines (-1 = without lines),
+# offset and index of its record; origin
 PLACE = struct.Struct("<IHQ")  # crc32 of "r:region" or "g:group", newest own day there, bitmap of 64 days back from it
+
+DONE = struct.Struct("<IQ")  # crc32 of the task's name, moment since which it is done
+
+ITEM_SEEN = struct.Struct("<IQB")  # crc32 of item_id, moment x 4 + rung (0 browse, 1 like, 2 comment), place
+BOUGHT_ITEM = struct.Struct("<IQQB")  # crc32 of sku, moment, offset of the order's entry, place
+SETTLED_ITEM = struct.Struct("<I")  # crc32 of item_id
+
+BADGE = struct.Struct("<IIQQI")  # crc32 of the name, which (of boards), since, offset and index of the fact
+BADGE_COUNT = struct.Struct("<IH")  # crc32 of the name, actions counted for it
+TALENT = struct.Struct("<IHQ")  # day, day ends in a row with a high index up to it, when the row may be complete
+
+MESSAGE_SEEN = struct.Struct("<Q")  # moment of a message
+EARNED_DAY = struct.Struct("<H")  # points that are not of purchases of an active day, the newest first
+
+RISE = struct.Struct("<QB")  # moment, steps of the level
+KNOWN = struct.Struct("<I")  # crc32 of a device or of a telephone's hash, the last seen first
+INVITED = struct.Struct("<I?")  # crc32 of the invited member, whether its first order was fully refunded
+GROWTH_DAY = struct.Struct("<HiH")  # day, base points x 2 (+ 1 = a check-in), community activity in thousandths
+GROWTH_MONTH = struct.Struct("<Hq")  # month, base points of days no longer kept one by one
+LEVEL_FROM = struct.Struct(
+    "<HBHIB"
+)  # day to whose end it was judged for good, level earned then, days missed in a row,
+# check-ins in a row, whether in the top at its end
+LEVEL_CHANGE = struct.Struct("<QHBBqqBBQI")  # moment, day, level before and after, S and G (minor units), streak, kind;
+# offset and index of the fact
+LEVEL_STEP = struct.Struct("<QQ")  # [from, until) of a step of bonus by referrals
+TOP = struct.Struct("<HB")  # day from whose end on a member is in the top (1) or not (0)
+
+NEVER = 2**62
+"""A moment that no clock reaches."""
+REFERRED = struct.Struct("<8s")  # the first order as the referrer knows it
+ECHO_DAYS = struct.Struct("<HH")  # programme day, answers and comments of others on it
+ECHO_FROM = struct.Struct("<HI")  # newest day on which a member answered, crc32 of its id
 
 DAY_WEIGHTS = 57  # days that the activity score looks back
 DAY_COUNTS = 32  # days for which caps are remembered: the horizon and the day it begins in
@@ -42,7 +84,7 @@ class MemberState(Struct, array_like=True, gc=False):
     issued: int = 0
     active: int = 0
     pending: int = 0
-    lots: bytes = b""  # active points by earning month, oldest first, but for those of `lot_month`
+    lots: bytes = b""  # active points by their end, nearest first, but for those of `lot_end`
     pendings: bytes = b""
     # days: everything below is relative to `today`, the newest programme day of an accepted action
     today: int = 0
@@ -82,9 +124,87 @@ class MemberState(Struct, array_like=True, gc=False):
     # the home region each tier was entered under: it leaves under the same one, so sums by region hold
     presence_region: str = ""
     buying_region: str = ""
-    # the lot of the newest earning month, which nearly every entry joins
-    lot_month: int = 0
+    # the lot of the latest end, which nearly every entry joins
+    lot_end: int = 0
     lot_points: int = 0
+    first_origin: bytes = b""  # of the action at `first_own`
+    last_present: int = 0  # the latest own action that ends silence
+    lot_warned: int = 0
+    spent: int = 0
+    expired: int = 0
+    reversed: int = 0  # taken back by refund, staff or undone referral
+    debt: int = 0
+    refunded: bytes = b""  # of orders with refunds
+    refunds: bytes = b""  # those that wait for their order, oldest first
+    older_purchase: int = 0  # the newest order that left the list and is not fully refunded
+    dropped_until: int = 0  # the newest order that left the list for the limit of its length
+    customs: bytes = b""  # how many custom actions of a day counted
+    birthday: int = 0  # month x 100 + day
+    birthday_changed: int = 0
+    paid: bytes = b""  # times of paid membership, oldest first
+    first_order_key: bytes = b""  # the first order
+    first_order_at: int = 0
+    first_order_over: int = 0  # 1 = no other order becomes first
+    first_order_origins: bytes = b""  # where orders counted that may still be corrected
+    later: int = 0  # when the next thing is due that seldom changes; 0 = none, -1 = look again
+    # tasks: what an action before `tasks_until` may still count for
+    first_at: int = 0  # the earliest action of any kind
+    tasks_until: int = NEVER
+    tasks: bytes = b""  # what `processors.tasks` keeps of tasks whose windows are open
+    tasks_look: int = 0  # when something in it can no longer change
+    tasks_done: bytes = b""  # rows of DONE: tasks done that do not begin anew
+    # the item ladder
+    ladder: bytes = b""  # rows of ITEM_SEEN in the order of arrival
+    ladder_buys: bytes = b""
+    ladder_climbs: bytes = b""  # what `processors.rungs` said of items liked after a browse
+    ladder_items: bytes = b""  # items that were paid for good
+    ladder_places: bytes = b""  # regions and groups that rows name by number
+    badges: bytes = b""
+    badge_counts: bytes = b""
+    talent: bytes = b""
+    redemptions: bytes = b""  # what `processors.redeem` keeps of requests and answers
+    cancels: bytes = b""  # of redemptions that have not come yet
+    # who invited the member, and what that one was told; whom the member invited
+    referrer: str = ""
+    referred_by: bytes = b""  # REFERRED: the order that completed it; empty = nothing did
+    phone_hash: str = ""
+    referrals: bytes = b""  # what `processors.referral` keeps of those invited
+    echo_days: bytes = b""  # rows of ECHO_DAYS, oldest first
+    echo_from: bytes = b""  # rows of ECHO_FROM, the newest last
+    # suspicion: points of the day `today` that are not of purchases, since `day_from`, and of the active days before
+    day_from: int = 0
+    day_points: int = 0
+    earned: bytes = b""
+    message_at: int = 0  # the newest message, and those near it
+    messages_near: bytes = b""
+    messages_day: int = 0  # programme day x 65,536 + its messages
+    rises: bytes = b""
+    known: bytes = b""  # devices and telephones
+    joins_day: int = 0  # programme day x 65,536 + those invited who joined in it
+    invited: bytes = b""  # the last invited
+    holds: bytes = b""  # what `processors.held` keeps of open holds
+    # levels
+    level: int = 0  # base level as told, its place in the ladder
+    level_at: int = 0
+    level_bonus: int = 0  # steps above it as told
+    level_due: int = 0  # when it may change or be warned of, were nothing to happen
+    level_from: bytes = b""
+    level_changes: bytes = b""
+    level_warned: int = 0  # day of the last warning
+    level_steps: bytes = b""
+    level_tops: bytes = b""
+    level_seen: int = 0  # the last day at whose end it was looked whether the member is in the top
+    level_watch: int = 0  # the next day end at which it matters
+    growth: int = 0  # base points ever
+    growth_kept: int = 0  # those of them in `growth_days` and `growth_months`: the rest is of `today`
+    growth_next: int = 0  # where the next standard may be met; 0 = look
+    spend_next: int = 0  # net spend until the next standard may be met, minor units
+    community: int = 0  # weights of `today`, thousandths
+    growth_days: bytes = b""
+    growth_months: bytes = b""
+    adjusts: bytes = b""  # what `processors.adjust` keeps of entries of staff
+    opening: bytes = b""  # what `processors.opening` keeps of what the member brought along
+    opened_joined: int = 0  # the `joined_at` it brought along
 
 
 encode = msgspec.msgpack.Encoder().encode

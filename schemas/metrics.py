@@ -9,11 +9,13 @@ from typing import Literal
 
 from msgspec import Struct
 
+from schemas.facts import HOLD_ENDS
 from schemas.verdicts import Verdict
 
 Kind = Literal["counter", "gauge", "histogram", "info"]
-Job = Literal["worker", "sink", "dispatcher"]
+Job = Literal["worker", "sink", "dispatcher", "reconciler", "boards"]
 
+# `check` asks the store once more before publishing, where what was read may be of another owner's time.
 STAGES = ("check", "decode", "load", "decide", "publish", "commit")
 FAST = (0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 SLOW = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0, 300.0)
@@ -93,6 +95,7 @@ WORKER = (
     ),
     Metric("memberflow_halted_partitions", "gauge", "Partitions that wait for a person.", at_scrape=True),
     Metric("memberflow_owned_partitions", "gauge", "Partitions this worker has acquired.", at_scrape=True),
+    Metric("memberflow_log_partitions", "gauge", "Partitions that the log has.", ("log",), at_scrape=True),
     Metric("memberflow_timers_pending", "gauge", "Timers of the owned partitions.", at_scrape=True),
     Metric(
         "memberflow_timers_overdue_seconds",
@@ -102,7 +105,15 @@ WORKER = (
     ),
     Metric("memberflow_members_cached", "gauge", "Decoded members in memory.", at_scrape=True),
     Metric("memberflow_forwarded_records", "counter", "Strays sent on to their own partition."),
+    Metric("memberflow_derived_records", "counter", "Referrals and echoes sent to other members' partitions."),
     Metric("memberflow_rebalances", "counter", "Rebalances of the group."),
+    Metric(
+        "memberflow_holds",
+        "counter",
+        "Holds of points on suspicion: opened, and how they ended.",
+        ("kind",),
+        values=("opened", *HOLD_ENDS),
+    ),
 )
 
 SINK = (
@@ -110,7 +121,11 @@ SINK = (
     Metric("memberflow_sink_insert_seconds", "histogram", "Time of one insert.", ("table",), FAST),
     Metric("memberflow_sink_insert_failures", "counter", "Inserts that failed and are repeated."),
     Metric("memberflow_sink_repeats_dropped", "counter", "Facts dropped because their number was seen."),
-    Metric("memberflow_sink_stopped_partitions", "gauge", "Partitions stopped at a gap, waiting for a person."),
+    Metric(
+        "memberflow_sink_stopped_partitions",
+        "gauge",
+        "Partitions stopped at a gap, an unreadable fact or a refused insert, waiting for a person.",
+    ),
     Metric(
         "memberflow_sink_freshness_seconds",
         "gauge",
@@ -134,6 +149,30 @@ DISPATCHER = (
     ),
 )
 
+RECONCILER = (
+    # No zeros before the first comparison: they would say that all is well.
+    Metric(
+        "memberflow_reconcile_mismatches",
+        "gauge",
+        "Blocks in which rows are not the facts of the topic, and numbers that are a gap, as the last run found them.",
+        ("kind",),
+    ),
+    Metric("memberflow_reconcile_finished_timestamp_seconds", "gauge", "When rows and facts were last compared."),
+)
+
+BOARDS = (
+    Metric("memberflow_boards_facts", "counter", "Facts read into boards."),
+    Metric("memberflow_boards_lag_records", "gauge", "Facts not in the boards yet.", ("partition",)),
+    Metric(
+        "memberflow_boards_stopped_partitions",
+        "gauge",
+        "Partitions stopped at a gap or an unreadable fact: no board becomes final before a person has looked.",
+    ),
+    Metric("memberflow_boards_final", "counter", "Boards made final."),
+    Metric("memberflow_boards_awards", "counter", "Award records appended."),
+    Metric("memberflow_boards_differ", "counter", "Final boards that the facts would give otherwise now."),
+)
+
 EVERY_JOB = (
     Metric("memberflow_build", "info", "Version of the code and of Python."),
     Metric("memberflow_up_seconds", "gauge", "Seconds since this process started.", at_scrape=True),
@@ -144,7 +183,9 @@ OF_JOB: dict[Job, tuple[Metric, ...]] = {
     "worker": WORKER + EVERY_JOB,
     "sink": SINK + EVERY_JOB,
     "dispatcher": DISPATCHER + EVERY_JOB,
+    "reconciler": RECONCILER + EVERY_JOB,
+    "boards": BOARDS + EVERY_JOB,
 }
-METRICS = WORKER + SINK + DISPATCHER + EVERY_JOB
+METRICS = WORKER + SINK + DISPATCHER + RECONCILER + BOARDS + EVERY_JOB
 
 BY_NAME = {metric.name: metric for metric in METRICS}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 from msgspec import Struct
 
-from schemas.records import ProgrammeControl
+from schemas.records import ProgrammeControl, Thresholds
 
 
 class PartitionState(Struct, array_like=True):
@@ -30,6 +30,8 @@ class PartitionState(Struct, array_like=True):
     live: bool = False  # a go_live record was seen
     sweep_next: int = 0  # the next ordinal a new programme is shown to
     sweep_until: int = 0  # where that sweep ends
+    thresholds: Thresholds | None = None  # population values in force
+    tops: list[tuple[int, int, int]] = []  # (moment from which, thousandths, members) of the two newest, oldest first
 
 
 encode = msgspec.msgpack.Encoder().encode

@@ -6,101 +6,48 @@ here too, since a replay must decide with the same one. The text goes into the l
 
 from __future__ import annotations
 
-import io
-import zoneinfo
-from collections.abc import Sequence
-from typing import Annotated, Any, Self
+import itertools
+from collections.abc import Mapping
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError
-from ruamel.yaml.reader import ReaderError
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
+
+from schemas.actions import ACTIONS, OWN_IF
+from schemas.earning import CustomAction as CustomAction
+from schemas.earning import FactorRules as FactorRules
+from schemas.earning import PointRules as PointRules
+from schemas.fraud import FraudRules
+from schemas.levels import LevelRules
+from schemas.member import DAY_COUNTS, DAY_WEIGHTS
+from schemas.overlays import Found, Name, Overridable, Overrides, Pilot, PilotName, wrong
+from schemas.part import Days, Positive
+from schemas.part import Part as Part
+from schemas.programme_text import ProgrammeError as ProgrammeError
+from schemas.programme_text import Several, Text, load
+from schemas.tasks import Badge, LadderRules, Task, TaskName
+from schemas.zones import zones
 
 RULES = (1,)
 """The versions of what the code computes that this code knows; a programme names one of them."""
 
-DEPTH_MAX = 100
-"""Brackets open at once, or columns a line is indented by, before a text is refused unread."""
-
-Count = Annotated[int, Field(ge=0, le=10**9)]
-Positive = Annotated[int, Field(ge=1, le=10**9)]
-Days = Annotated[int, Field(ge=0, le=4000)]
-
-
-class Part(BaseModel):
-    """A part of the programme: unknown names are errors, values never change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class StreakFactor(Part):
-    """From the n-th day in a row the check-in counts `factor` times."""
-
-    from_day: Annotated[int, Field(ge=2, le=60)]
-    factor: Annotated[int, Field(ge=1, le=4)]
-
-
-class CheckInPoints(Part):
-    """Points of the day's first check-in."""
-
-    points: Count
-    streak: StreakFactor
-
-
-class MessagePoints(Part):
-    """Points of the first messages of a day that are long enough."""
-
-    points: Count
-    per_day: Annotated[int, Field(ge=0, le=255)]
-    length_min: Count
-
-
-class SharePoints(Part):
-    """Points of the first shares of a day."""
-
-    points: Count
-    per_day: Annotated[int, Field(ge=0, le=255)]
-
-
-class PurchasePoints(Part):
-    """Points per whole unit of currency of the counted amount, floored; pending for the return window."""
-
-    per_unit: Annotated[int, Field(ge=0, le=1000)]
-    pending_days: Days
-    excluded_categories: Annotated[frozenset[str], Field(strict=False)] = frozenset()
-
-
-class ComebackPoints(Part):
-    """Points of the first own action after a long silence."""
-
-    points: Count
-    after_days: Annotated[int, Field(ge=1, le=4000)]
-    per_year: Annotated[int, Field(ge=0, le=255)]
-
-
-class PointRules(Part):
-    """What earns points."""
-
-    check_in: CheckInPoints
-    message: MessagePoints
-    share: SharePoints
-    purchase: PurchasePoints
-    comeback: ComebackPoints
-
-
-class CustomAction(Part):
-    """An action that the programme declares by name; others are refused."""
-
-    weight: Annotated[int, Field(ge=0, le=30_000, description="thousandths")] = 0
-    own: bool = True
+FUTURE_MINUTES_MAX = 20 * 60
+HORIZON_MAX = DAY_COUNTS - 2
+"""Caps are counted for `DAY_COUNTS` programme days. An action may come `HORIZON_MAX` x 24 h late, and the newest one
+that is known may lie `FUTURE_MINUTES_MAX` ahead; with the hours by which a zone's clocks are put forward (three at
+most, but for the few that crossed the date line) that is at most a day more, and it need not begin at a day's start."""
 
 
 class ActivityRules(Part):
-    """The activity score: weights in thousandths, a cap per day, a half-life in days, the index's half point."""
+    """The activity score: weights in thousandths, a cap per day, a half-life, the index's half point.
+
+    A weight halves every `half_life_days` and is forgotten after `days`, for so many of which a member's
+    state has room.
+    """
 
     weights: dict[str, Annotated[int, Field(ge=0, le=30_000)]]
     day_cap: Annotated[int, Field(ge=1, le=65_535, description="thousandths")]
-    half_life_days: Annotated[int, Field(ge=1, le=57)]
+    half_life_days: Annotated[int, Field(ge=1)]
+    days: Annotated[int, Field(ge=1, le=DAY_WEIGHTS)]
     index_half: Annotated[int, Field(ge=1, description="thousandths at which the index is 50")]
 
     @field_validator("weights")
@@ -110,6 +57,14 @@ class ActivityRules(Part):
         unknown = sorted(value.keys() - WEIGHED)
         if unknown:
             raise ValueError(f"no such action: {', '.join(unknown)}; known: {', '.join(sorted(WEIGHED))}")
+        return value
+
+    @field_validator("days")
+    @classmethod
+    def a_half_life_fits(cls, value: int, info: ValidationInfo) -> int:
+        """What is forgotten before it has halved would not decay, it would drop."""
+        if value < info.data.get("half_life_days", 0):
+            raise ValueError("fewer than half_life_days")
         return value
 
 
@@ -143,35 +98,97 @@ class TierRules(Part):
     buying: Ladder
     gravity: Annotated[tuple[str, ...], Field(strict=False)]
 
-    @model_validator(mode="after")
-    def ladders_climb(self) -> Self:
-        """Each ladder's limits ascend, and every tier has a gravity."""
-        for name, ladder in (("presence", self.presence), ("buying", self.buying)):
-            limits = [step.after_days for step in ladder]
-            if limits != sorted(set(limits)):
-                raise ValueError(f"{name}: after_days must ascend from step to step")
-            for step in ladder:
-                if step.tier not in self.gravity:
-                    raise ValueError(f"{name}: {step.tier} is missing in gravity")
-        unknown = sorted(set(self.gravity) - set(TIERS))
-        if unknown:
-            raise ValueError(f"no such tier: {', '.join(unknown)}; known: {', '.join(TIERS)}")
-        if len(set(self.gravity)) != len(self.gravity):
-            raise ValueError("gravity names a tier twice")
-        return self
+    @field_validator("presence", "buying")
+    @classmethod
+    def ladders_climb(cls, value: tuple[Step, ...]) -> tuple[Step, ...]:
+        """Each ladder's limits ascend."""
+        pairs = enumerate(itertools.pairwise(value), 1)
+        if late := [place for place, (step, following) in pairs if following.after_days <= step.after_days]:
+            raise Several([((place, "after_days"), "must ascend from step to step") for place in late])
+        return value
+
+    @field_validator("gravity")
+    @classmethod
+    def every_tier_has_one_gravity(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        """Names are known, each stands once, and every tier of a ladder does."""
+        wrong: list[tuple[tuple[str | int, ...], str]] = []
+        if unknown := [name for name in dict.fromkeys(value) if name not in TIERS]:
+            wrong.append(((), f"no such tier: {', '.join(unknown)}; known: {', '.join(TIERS)}"))
+        wrong += [((place,), f"{name} is named twice") for place, name in enumerate(value) if name in value[:place]]
+        steps = [step for ladder in ("presence", "buying") for step in info.data.get(ladder, ())]
+        wrong += [((), f"{step.tier} is missing in gravity") for step in steps if step.tier not in value]
+        if wrong:
+            raise Several(wrong)
+        return value
+
+
+class PresenceRules(Part):
+    """Which own actions end silence as the presence tiers mean it; without any of this, all do."""
+
+    actions: Annotated[tuple[str, ...], Field(min_length=1, strict=False)] | None = None
+
+    @field_validator("actions")
+    @classmethod
+    def names_are_of_own_actions(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        """What is never the member's own act ends no silence."""
+        if unknown := [name for name in value or () if name not in MAY_BE_OWN]:
+            raise ValueError(f"no such own action: {', '.join(unknown)}; known: {', '.join(MAY_BE_OWN)}")
+        return value
+
+
+MAY_BE_OWN = tuple(name for name, kind in ACTIONS.items() if kind.own or kind in OWN_IF)
+
+
+class OrderRules(Part):
+    """How long, and how many of, a member's orders are known by their `order_id`."""
+
+    days: Days
+    kept: Annotated[int, Field(ge=1, le=1_000)]
+
+
+class ValueRules(Part):
+    """Who is high-value and who core: by the mean net spend of the last closed months, in whole units of currency."""
+
+    months: Annotated[int, Field(ge=1, le=12)]
+    high: Positive
+    core: Positive
+
+    @field_validator("core")
+    @classmethod
+    def core_is_above(cls, value: int, info: ValidationInfo) -> int:
+        """Core members are high-value ones too."""
+        if value < info.data.get("high", 0):
+            raise ValueError("below high")
+        return value
+
+
+class BoardRules(Part):
+    """Boards: how many places, how many messages of a day count, how long they take late actions, who gets an award."""
+
+    places: Annotated[int, Field(ge=1, le=1_000)]
+    messages_per_day: Annotated[int, Field(ge=1, le=1_000)]
+    settle_days: Annotated[int, Field(ge=0, le=13)]
+    awarded_places: Annotated[int, Field(ge=0, le=1_000)]
+
+
+class EchoRules(Part):
+    """Answers to what a member wrote: the days for which they are counted, and the members who are told apart."""
+
+    days: Annotated[int, Field(ge=1, le=400)]
+    members: Annotated[int, Field(ge=1, le=100)]
 
 
 class Limits(Part):
-    """Technical numbers that shape decisions. What a file leaves out is frozen per number of `rules`, like code."""
+    """Technical numbers that shape decisions: a replay must decide with the same ones, so the file names them all."""
 
-    wakes_per_record: Annotated[int, Field(ge=1, le=100_000)] = 2_000
-    sweep_per_record: Annotated[int, Field(ge=1, le=10_000)] = 20
-    bucket_offsets: Annotated[int, Field(ge=1, le=1_000_000)] = 1_000
-    block_offsets: Annotated[int, Field(ge=1_000, le=10_000_000)] = 100_000
-    orders_kept: Annotated[int, Field(ge=1, le=1_000)] = 200
-    orders_days: Days = 180
-    rule_letters: Annotated[int, Field(ge=0, le=1_000)] = 10
-    rule_window_offsets: Annotated[int, Field(ge=100)] = 10_000
+    wakes_per_record: Annotated[int, Field(ge=1, le=100_000)]
+    sweep_per_record: Annotated[int, Field(ge=1, le=10_000)]
+    bucket_offsets: Annotated[int, Field(ge=1, le=1_000_000)]
+    block_offsets: Annotated[int, Field(ge=1_000, le=10_000_000)]
+    task_rows: Annotated[int, Field(ge=0, le=100)]
+    ladder_rows: Annotated[int, Field(ge=2, le=200)]
+    rule_letters: Annotated[int, Field(ge=0, le=1_000)]
+    rule_window_offsets: Annotated[int, Field(ge=100)]
 
 
 class Programme(Part):
@@ -180,16 +197,29 @@ class Programme(Part):
     name: Annotated[str, Field(min_length=1, max_length=64)]
     rules: int
     zone: str
-    day_starts_at: Annotated[int, Field(ge=0, le=23, description="hour at which the programme day starts")] = 0
+    day_starts_at: Annotated[int, Field(ge=0, le=23, description="hour at which the programme day starts")]
     currencies: Annotated[tuple[str, ...], Field(min_length=1, strict=False)]
-    minor_units: Annotated[int, Field(ge=1, le=1000)] = 100
-    horizon_days: Annotated[int, Field(ge=1, le=31)]
-    future_minutes: Annotated[int, Field(ge=0, le=1440)]
+    minor_units: Annotated[int, Field(ge=1, le=1000)]
+    horizon_days: Annotated[int, Field(ge=1, le=HORIZON_MAX)]
+    future_minutes: Annotated[int, Field(ge=0, le=FUTURE_MINUTES_MAX)]
+    orders: OrderRules
     points: PointRules
     activity: ActivityRules
     tiers: TierRules
-    custom: dict[str, CustomAction] = {}
-    limits: Limits = Limits()
+    value: ValueRules
+    custom: dict[str, CustomAction] = Field(default={})
+    presence: PresenceRules = PresenceRules()
+    tasks: Annotated[dict[TaskName, Task], Field(max_length=100)]
+    ladder: LadderRules
+    badges: Annotated[dict[TaskName, Badge], Field(max_length=100)]
+    boards: BoardRules
+    echoes: EchoRules
+    overridable: Overridable
+    overlays: Annotated[dict[Name, Overrides], Field(max_length=40)] = Field(default={})
+    pilots: Annotated[dict[PilotName, Pilot], Field(max_length=4)] = Field(default={})
+    fraud: FraudRules
+    levels: LevelRules
+    limits: Limits
 
     @field_validator("rules")
     @classmethod
@@ -202,64 +232,57 @@ class Programme(Part):
     @field_validator("zone")
     @classmethod
     def zone_exists(cls, value: str) -> str:
-        """An IANA zone of the pinned tzdata."""
-        try:
-            zoneinfo.ZoneInfo(value)
-        except (zoneinfo.ZoneInfoNotFoundError, ValueError):
-            raise ValueError("not an IANA zone such as Asia/Shanghai") from None
+        """A zone that only this machine knows would halt every partition."""
+        if value not in zones():
+            raise ValueError("not an IANA zone such as Asia/Shanghai")
         return value
 
-
-class ProgrammeError(ValueError):
-    """A programme that can't be used: each error with line, column, path and what is wrong."""
-
-    def __init__(self, errors: Sequence[tuple[int, int, str, str]], name: str = "programme") -> None:
-        self.errors = list(errors)
-        self.unknown_rules = any(path == "rules" for _, _, path, _ in self.errors)
-        super().__init__("\n".join(f"{name}:{line}:{col}: {path}: {text}" for line, col, path, text in self.errors))
+    @field_validator("badges")
+    @classmethod
+    def badges_fit(cls, value: dict[str, Badge], info: ValidationInfo) -> dict[str, Badge]:
+        """A task gives a badge that there is and that nothing else gives, once; one badge goes by the index."""
+        wrong: list[tuple[tuple[str | int, ...], str]] = []
+        for name, task in info.data.get("tasks", {}).items():
+            given = value.get(task.reward.badge or "")
+            if task.reward.badge and (given is None or given.index or given.actions or given.award or task.resets):
+                wrong.append(((), f"task {name}: no badge {task.reward.badge} that a task gives once"))
+        if sum(badge.index is not None for badge in value.values()) > 1:
+            wrong.append(((), "badges: one badge may go by the index"))
+        if wrong:
+            raise Several(wrong)
+        return value
 
 
 def parse(text: str, name: str = "programme") -> Programme:
     """The programme a text describes. Raises `ProgrammeError` with every error found, not the first alone."""
-    tree, plain = _load(text, name)
-    if not isinstance(tree, dict):
+    read = load(text, name)
+    if not isinstance(read.tree, dict):
         raise ProgrammeError([(1, 1, "$", "a programme is a mapping; begin with `name:`")], name)
+    found = [*errors(read.plain), *wrong(read.plain, errors)]
+    if found or read.twice:
+        raise ProgrammeError(sorted({*read.twice, *(_placed(read, path, words) for path, words in found)}), name)
+    return Programme.model_validate(read.plain)
+
+
+def errors(plain: Mapping[str, Any]) -> Found:
+    """What is wrong with the values of a programme, each with its path; overlays and pilots aside."""
     try:
-        return Programme.model_validate(plain)
+        Programme.model_validate(plain)
     except ValidationError as error:
-        found = [(*_place(tree, e["loc"]), ".".join(map(str, e["loc"])) or "$", _words(e)) for e in error.errors()]
-        raise ProgrammeError(sorted(found), name) from None
+        return [one for it in error.errors() for one in _told(it)]
+    return []
 
 
-def _load(text: str, name: str) -> tuple[Any, Any]:
-    """The text's tree with its places, and the same as plain values."""
-    if _depth(text) > DEPTH_MAX:
-        raise ProgrammeError([(1, 1, "$", f"nested deeper than {DEPTH_MAX}")], name)
-    try:
-        tree = YAML(typ="rt", pure=True).load(io.StringIO(text))
-        return tree, _plain(tree)
-    except MarkedYAMLError as error:
-        mark = error.problem_mark
-        at = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        raise ProgrammeError([(*at, "$", error.problem or "not YAML")], name) from None
-    except ReaderError as error:
-        before = text[: error.position]
-        at = (before.count("\n") + 1, len(before) - before.rfind("\n"))
-        raise ProgrammeError([(*at, "$", "this character is not allowed")], name) from None
-    except RecursionError:
-        raise ProgrammeError([(1, 1, "$", "an alias leads back to itself")], name) from None
-    except Exception as error:  # noqa: BLE001 - a scalar ruamel cannot build: dates, huge numbers, odd tags
-        raise ProgrammeError([(1, 1, "$", f"not YAML: {str(error)[:100]}")], name) from None
+def _told(error: Any) -> Found:
+    """One error of pydantic, which may be several of ours."""
+    several = error.get("ctx", {}).get("error")
+    if isinstance(several, Several):
+        return [((*error["loc"], *path), text) for path, text in several.errors]
+    return [(error["loc"], _words(error))]
 
 
-def _depth(text: str) -> int:
-    """A bound on how deep the text nests, so that no answer depends on how much stack the caller left."""
-    level = deepest = 0
-    for line in text.splitlines():
-        level += line.count("[") + line.count("{")
-        deepest = max(deepest, level, len(line) - len(line.lstrip(" -")))
-        level -= line.count("]") + line.count("}")
-    return deepest
+def _placed(read: Text, path: tuple[str | int, ...], words: str) -> tuple[int, int, str, str]:
+    return (*read.place(path), ".".join(map(str, path)) or "$", words)
 
 
 def _words(error: Any) -> str:
@@ -268,26 +291,7 @@ def _words(error: Any) -> str:
     return str(error["msg"]).removeprefix("Value error, ").removeprefix("Assertion failed, ")
 
 
-def _plain(node: Any) -> Any:
-    """ruamel's round-trip nodes as plain values, so that strict types are what the file says."""
-    if isinstance(node, dict):
-        return {str(k): _plain(v) for k, v in node.items()}
-    if isinstance(node, list):
-        return [_plain(v) for v in node]
-    for kind in (bool, int, float, str):
-        if isinstance(node, kind):
-            return kind(node)
-    return node
-
-
-def _place(tree: Any, path: Sequence[Any]) -> tuple[int, int]:
-    """Line and column (from 1) of the deepest part of a path that stands in the file."""
-    node: Any = tree  # a ruamel node: `lc` is where it stands
-    at = (tree.lc.line + 1, tree.lc.col + 1)
-    for key in path:
-        try:
-            line, col = node.lc.item(key) if isinstance(key, int) else node.lc.key(key)
-            at, node = (line + 1, col + 1), node[key]
-        except (KeyError, IndexError, AttributeError, TypeError):
-            break
-    return at
+def json_schema() -> dict[str, Any]:
+    """The form of the programme file for editors (JSON Schema 2020-12); what values say together is not in it."""
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": "urn:memberflow:programme"}
+    return {**head, **Programme.model_json_schema()}

@@ -11,10 +11,12 @@ from typing import Annotated, Literal, NamedTuple
 import msgspec
 from msgspec import Meta, Raw, Struct
 
-from schemas.actions import Id, Name, Text
+from schemas.actions import Hash, Id, Name, OptionalId, Text
 
 FRAME = b'{"record":'
 PROGRAMME_BYTES_MAX = 64 * 1024
+MOMENT_MAX = 4_102_444_800_000
+"""The year 2100: no moment that a record decides for others lies after it. Tables hold moments until 2106."""
 
 
 FORWARD_BYTES_MAX = 160 * 1024
@@ -69,13 +71,69 @@ class Cause(Struct, frozen=True, array_like=True):
     index: int
 
 
-class Forward(Struct, frozen=True, tag_field="derived", tag="forward", forbid_unknown_fields=True):
-    """A stray on its way to the right partition: the original record, byte for byte."""
+UNSTAMPED = Cause("", -1, -1, -1)
+"""The cause of a body that a rule made: the partition stamps it as it stamps facts."""
+
+
+class Caused(Struct, frozen=True, tag_field="derived", forbid_unknown_fields=True):
+    """What a worker appends to the named member's partition: known by its cause, so a repeat changes nothing."""
 
     cause: Cause
     member_id: Id
+
+
+class Forward(Caused, frozen=True, tag="forward"):
+    """A stray on its way to the right partition: the original record, byte for byte."""
+
     value: bytes
     headers: tuple[tuple[str, bytes], ...] = ()
+
+
+class Referral(Caused, frozen=True, tag="referral"):
+    """To the referrer: what became of a member it invited. `active_at` (ms) is when its points become active."""
+
+    kind: Literal["accepted", "completed", "moved", "undone"]
+    invited_member_id: Id
+    active_at: int = 0
+    phone_hash: Hash | None = None
+    device_id: Name = ""
+
+
+class Echo(Caused, frozen=True, tag="echo"):
+    """To the author: somebody else answered, liked, commented on or shared what it wrote."""
+
+    kind: Literal["reply", "like", "comment", "share"]
+    from_member_id: Id
+    group_id: Name = ""
+
+
+class Award(Struct, frozen=True, tag_field="derived", tag="award", forbid_unknown_fields=True):
+    """To the winner: a place on a board that is final. Its content is its identity.
+
+    `at` is the week's Monday (days since 1970-01-01) or the month (year x 12 + month - 1). A board of a region or of a
+    group names it.
+    """
+
+    member_id: Id
+    board: Id
+    period: Literal["week", "month"]
+    at: int
+    place: Annotated[int, Meta(ge=1, le=10**6)]
+    value: int
+    region: Name = ""
+    group_id: Name = ""
+
+
+class Feedback(Struct, frozen=True, tag_field="derived", tag="outreach_feedback", forbid_unknown_fields=True):
+    """To the member: the dispatcher (`source`) has finished a contact. Its content is its identity."""
+
+    member_id: Id
+    source: Id
+    contact_id: Id
+    status: Literal["sent", "failed", "expired"]
+
+
+AnyDerived = Forward | Referral | Echo | Award | Feedback
 
 
 class Control(Struct, frozen=True, kw_only=True, tag_field="control", forbid_unknown_fields=True):
@@ -84,7 +142,7 @@ class Control(Struct, frozen=True, kw_only=True, tag_field="control", forbid_unk
     id: Id
     number: Annotated[int, Meta(ge=1, le=2**53)]
     by: Id
-    approved_by: Name = ""
+    approved_by: OptionalId = ""
     why: Text = ""
 
 

@@ -44,7 +44,7 @@ class Worker(Group):
 
     instance: str = Field(default="", description="name in metrics and logs; empty = host and pid")
     chunk_max_records: PositiveInt = Field(default=5_000, description="records of one chunk at most")
-    cache_members: PositiveInt = Field(default=1_000_000, description="decoded members kept in memory at most")
+    cache_members: PositiveInt = Field(default=1_000_000, description="members kept in memory at most")
     # Faust waits 60 s by default: a killed worker's partitions would stand still for a minute.
     session_timeout_s: PositiveFloat = Field(default=8.0, description="silence after which the partitions go to others")
     watchdog_s: PositiveFloat = Field(default=60.0, description="lag without movement after which it ends itself")
@@ -92,6 +92,14 @@ class Dispatcher(Group):
     attempts: PositiveInt = Field(default=8, description="tries before a delivery is given up")
 
 
+class Boards(Group):
+    """Where boards are shown, and where what was folded is stored so that a restart reads on."""
+
+    host: str = "127.0.0.1"
+    port: Port = Field(default=8124, description="0 = a free one")
+    folder: Path = Field(default=Path(".stack/boards"), description="may be lost: all is read from the facts then")
+
+
 class Keys(Group):
     """Where the ed25519 keys are (PEM). The key id in a signed record is the file's name without `.pem`."""
 
@@ -121,6 +129,7 @@ class Settings(BaseSettings):
     clickhouse: ClickHouse = ClickHouse()
     metrics: Metrics = Metrics()
     dispatcher: Dispatcher = Dispatcher()
+    boards: Boards = Boards()
     keys: Keys = Keys()
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 

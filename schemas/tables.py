@@ -101,6 +101,10 @@ FACTS = Table(
         *_numbers("Int64", "number", "holds_from"),
         BODY,
         TOPIC_OFFSET,
+        *_numbers("Int64", "weight"),
+        *_strings("home"),
+        *_numbers("Int64", "spent", "expired", "reversed", "debt", "ends_at"),
+        *_strings("level", "level_before"),
     ),
     key=("log", "src_partition", "src_offset", "idx"),
     monthly="effective_at",
@@ -108,7 +112,14 @@ FACTS = Table(
 )
 
 # Fields of a fact that nobody asks for by SQL; they are in `body`.
-BODY_ONLY = frozenset({"amount", "first_amount", "by", "approved_by"})
+BODY_ONLY = frozenset(
+    """
+    amount first_amount by approved_by lots left values needed begins ends promise_id benefit title redeem_id repeats
+    reward until missing home_before hold_id scope base_level bonus net_spend growth missed_days next_level falls_at
+    invited_member_id
+    operator batch_id refers_to brought why
+    """.split()
+)
 
 
 def _totals(
@@ -154,8 +165,24 @@ AGGREGATES: dict[str, Table] = {
     "members": AGG_MEMBERS,
     "tiers": AGG_TIERS,
 }
+BOARDS = Table(
+    "boards",
+    (
+        *_strings("log", "board", "period"),
+        *_numbers("Int32", "at"),
+        *_strings("region", "group_id"),
+        Column("src_partition", "Int32", "partition"),
+        *_numbers("Int32", "place"),
+        *_strings("member_id"),
+        *_numbers("Int64", "value"),
+        *_numbers("Int32", "ranked"),
+        *_numbers("Int64", "ended_at", "final_at"),
+        TOPIC_OFFSET,
+    ),
+    key=("log", "board", "period", "at", "region", "group_id", "src_partition", "place", "member_id"),
+)
 # In the order in which they are filled: an aggregate never shows what the facts do not hold yet.
-TABLES: tuple[Table, ...] = (FACTS, *AGGREGATES.values())
+TABLES: tuple[Table, ...] = (FACTS, *AGGREGATES.values(), BOARDS)
 
 
 # The only one-byte columns are flags, which JSON writes as true and false.

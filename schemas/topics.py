@@ -52,10 +52,11 @@ class Topics(Struct, frozen=True, kw_only=True):
     aggregates: Topic
     dead_letters: Topic
     contacts: Topic
+    boards: Topic
 
     def all(self) -> tuple[Topic, ...]:
         """All of them, the log itself first."""
-        return (self.actions, self.facts, self.aggregates, self.dead_letters, self.contacts)
+        return (self.actions, self.facts, self.aggregates, self.dead_letters, self.contacts, self.boards)
 
 
 def topics(log: str = DEFAULT_LOG, *, partitions: int = PARTITIONS, history: bool = False) -> Topics:
@@ -81,11 +82,14 @@ def topics(log: str = DEFAULT_LOG, *, partitions: int = PARTITIONS, history: boo
             stamp="CreateTime" if history else "LogAppendTime",
         ),
         # A chunk of 5,000 actions is one batch of facts; one refused for its size would halt a partition.
-        facts=topic("member.facts", size=8 * KIB * KIB, retention_ms=30 * DAY_MS),
+        # A month's boards take late actions for 8 days more, and a boards process may begin anew on any day of these.
+        facts=topic("member.facts", size=8 * KIB * KIB, retention_ms=45 * DAY_MS),
         aggregates=topic("member.aggregates", size=8 * KIB * KIB, retention_ms=30 * DAY_MS),
         # The original bytes and room for the headers that say where it came from. Dead letters of reason
         # `rule` are part of the truth (a replay skips those offsets), so they are kept as long as the log.
         dead_letters=topic("member.actions.dlq", size=(1024 + 64) * KIB, retention_ms=FOR_EVER),
         # What the dispatcher meant to send and what came of it: known as long as the facts that caused it.
         contacts=topic("member.contacts.journal", size=KIB * KIB, retention_ms=30 * DAY_MS),
+        # Which boards are final: longer known than the facts from which they could be made once more.
+        boards=topic("member.boards", size=8 * KIB * KIB, retention_ms=60 * DAY_MS),
     )

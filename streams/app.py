@@ -33,6 +33,10 @@ RECORDS_FETCHED_BYTES = 2 * 1024 * 1024
 """Per partition and fetch: some 5,000 records of 400 bytes."""
 
 
+STOP_SECONDS = 3.0
+"""For Faust to end. With Kafka away the process ends within about 5 s: what waits for it gives up before that."""
+
+
 class OnlyConsumer(BootStrategy):
     """Faust starts its consumer and nothing else: no web server, no producer."""
 
@@ -129,13 +133,17 @@ class WorkerProcess:
         ticking.add_done_callback(self._ended)
         started.add_done_callback(self._ended)
         await self.stopping.wait()
-        await self.ownership.close()
-        await self.publisher.restart()
-        await asyncio.wait([ticking], timeout=5)
-        with contextlib.suppress(TimeoutError):  # ours is committed; Faust's threads end with the process
-            await asyncio.wait_for(self.app.stop(), timeout=10)
+        await self._close(ticking)
         if self.error is not None:
             raise self.error
+
+    async def _close(self, ticking: asyncio.Task[None]) -> None:
+        """1 publish and commit what is under way, 2 close the producer and leave the group; both give up in time."""
+        ticking.cancel()  # a tick on its way may wait for Kafka for half a minute
+        await self.ownership.close()  # 1
+        with contextlib.suppress(TimeoutError):  # ours is committed; Faust's threads end with the process
+            leaving = asyncio.wait_for(self.app.stop(), timeout=STOP_SECONDS)
+            await asyncio.gather(self.publisher.restart(), leaving)  # 2
 
     def stop(self) -> None:
         """Begin a clean stop: publish, commit, hand over."""
@@ -213,10 +221,18 @@ class OwnedPartitions(Collector):
             ),
             _one("memberflow_halted_partitions", len(self.ownership.halted)),
             _one("memberflow_owned_partitions", len(lanes)),
+            self._of_the_log(),
             _one("memberflow_timers_pending", sum(len(lane.fold.timers) for lane in lanes.values())),
             _one("memberflow_timers_overdue_seconds", max(overdue, default=0) / 1000),
             _one("memberflow_members_cached", sum(len(lane.cache) for lane in lanes.values())),
         ]
+
+    def _of_the_log(self) -> Metric:
+        """With its log's name: whoever adds up what the workers own must not mix two logs."""
+        name, log = "memberflow_log_partitions", self.ownership.identity
+        family = GaugeMetricFamily(name, BY_NAME[name].help, labels=["log"])
+        family.add_metric([log.log], log.partitions)
+        return family
 
 
 def _per(name: str, values: dict[int, float]) -> GaugeMetricFamily:

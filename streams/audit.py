@@ -40,10 +40,13 @@ AT_ONCE = 4
 NAMED_MAX = 3
 """How many members or buckets a difference names; one is enough to begin with."""
 
-Balances = dict[str, tuple[int, int, int]]
+Balances = dict[str, tuple[int, ...]]
+BALANCES = ("issued", "active", "pending", "spent", "expired", "reversed", "debt")
+"""In the state by these names; the ledger's changes in the same order."""
 Place = tuple[str, tuple[Any, ...]]  # table, key with its block
 
-LEDGER = """SELECT member_id, sum(points), sum(active), sum(pending) FROM facts FINAL
+LEDGER = """SELECT member_id, sum(points), sum(active), sum(pending), sum(spent), sum(expired), sum(reversed), sum(debt)
+FROM facts FINAL
 WHERE log = %(log)s AND src_partition = %(partition)s AND n <= %(n)s AND kind = 'ledger' GROUP BY member_id"""
 HELD = """SELECT uniqExact(n), max(n) FROM facts
 WHERE log = %(log)s AND src_partition = %(partition)s AND n <= %(n)s"""
@@ -56,6 +59,10 @@ class Sums(Struct):
     issued: int = 0
     active: int = 0
     pending: int = 0
+    spent: int = 0
+    expired: int = 0
+    reversed: int = 0
+    debt: int = 0
     facts: int = 0
     buckets: int = 0
     bucket_actions: int = 0
@@ -189,9 +196,9 @@ class Auditor:
             held = (await ask(HELD))[0][0]
         if held != own.n:
             result.differences.append(f"ClickHouse holds {held} of {own.n} facts")
-        sums = {str(member): (int(a), int(b), int(c)) for member, a, b, c in await ask(LEDGER)}
+        sums = {str(member): tuple(map(int, row)) for member, *row in await ask(LEDGER)}
         result.differences += _unlike("Redis", balances, "ClickHouse's ledger", sums)
-        for name, at in (("issued", 0), ("active", 1), ("pending", 2)):
+        for at, name in enumerate(BALANCES):
             setattr(result.clickhouse, name, sum(row[at] for row in sums.values()))
         result.clickhouse.members, result.clickhouse.facts = len(sums), held
         while True:
@@ -208,14 +215,14 @@ def _own(image: Dump) -> PartitionState:
 
 
 def _balances(image: Dump) -> Balances:
-    """Issued, active and pending points of every member."""
+    """Every balance of every member."""
     states = ((member, member_codec.decode(raw)) for member, raw in image.states.items())
-    return {member: (state.issued, state.active, state.pending) for member, state in states}
+    return {member: tuple(getattr(state, name) for name in BALANCES) for member, state in states}
 
 
 def _sums(image: Dump, balances: Balances) -> Sums:
-    issued, active, pending = (sum(row[at] for row in balances.values()) for at in range(3))
-    return Sums(members=len(balances), issued=issued, active=active, pending=pending, facts=_own(image).n)
+    sums = {name: sum(row[at] for row in balances.values()) for at, name in enumerate(BALANCES)}
+    return Sums(members=len(balances), facts=_own(image).n, **sums)
 
 
 def _current(image: Dump) -> list[Bucket]:
@@ -230,12 +237,12 @@ def _current(image: Dump) -> list[Bucket]:
 
 def _unlike(one: str, ours: Balances, other: str, theirs: Balances) -> list[str]:
     """Members whose points differ between two stores; one without any entry has none."""
-    none = (0, 0, 0)
+    none = (0,) * len(BALANCES)
     wrong = [m for m in sorted(ours.keys() | theirs.keys()) if ours.get(m, none) != theirs.get(m, none)]
     if not wrong:
         return []
     first = wrong[0]
-    told = f"{first}: {one} has {ours.get(first, none)}, {other} {theirs.get(first, none)} (issued, active, pending)"
+    told = f"{first}: {one} has {ours.get(first, none)}, {other} {theirs.get(first, none)} ({', '.join(BALANCES)})"
     return [f"points of {len(wrong)} members differ, {told}"]
 
 
@@ -327,12 +334,16 @@ ROWS = (
     ("points issued", "issued", ""),
     ("points active", "active", ""),
     ("points pending", "pending", ""),
+    ("points spent", "spent", ""),
+    ("points expired", "expired", ""),
+    ("points reversed", "reversed", ""),
+    ("points of debt", "debt", ""),
     ("facts", "facts", ""),
     ("buckets compared", "buckets", ""),
     ("actions in day buckets", "bucket_actions", ""),
     ("points in day buckets", "bucket_points", ""),
 )
-IN_REDIS = {"members", "issued", "active", "pending", "facts"}
+IN_REDIS = {"members", "facts", *BALANCES}
 
 
 def tables(audit: Audit) -> tuple[Table, Table]:

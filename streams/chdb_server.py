@@ -17,11 +17,11 @@ from aiohttp import web
 from streams.analytics import StatementRefused
 from streams.chdb_store import ChdbStore, Reading
 from streams.errors import AnalyticsUnavailable, RefusedToStart
+from streams.loopback import refused_request
 
 # Long queries of a board must not keep the audit waiting; more threads would only fight over the cores.
 READERS = 3
 STATEMENT_BYTES_MAX = 1 << 20
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]", "::1"})
 
 _READING = frozenset({"SELECT", "WITH", "SHOW", "DESCRIBE", "DESC", "EXPLAIN", "EXISTS"})
 _TOKEN = re.compile(
@@ -83,7 +83,7 @@ class SqlEndpoint:
             self._sessions.get_nowait().close()
 
     async def _answer(self, request: web.Request) -> web.Response:
-        refused = _refused_request(request)
+        refused = refused_request(request)
         if refused:
             return _text(403, refused)
         if request.method not in ("GET", "POST"):
@@ -144,15 +144,6 @@ def refusal_of_format(name: str) -> str | None:
 def _tokens(sql: str) -> list[tuple[str, str]]:
     found = ((match[0], match.lastgroup or "") for match in _TOKEN.finditer(sql))
     return [(text, kind) for text, kind in found if kind != "skip"]
-
-
-def _refused_request(request: web.Request) -> str | None:
-    """A web page in this machine's browser reaches loopback too: it names its origin, or a strange host."""
-    if "Origin" in request.headers:
-        return "not for web pages"
-    host = request.host.rsplit(":", 1)[0] if not request.host.endswith("]") else request.host
-    local = request.transport is not None and request.transport.get_extra_info("sockname")[0] in LOOPBACK
-    return f"not for {host}" if local and host not in LOOPBACK else None
 
 
 async def _ping(_: web.Request) -> web.Response:

@@ -22,11 +22,20 @@ from typer.core import TyperGroup
 from schemas.programme import ProgrammeError
 from schemas.topics import topics as declared_topics
 from streams import bootstrap as beginning
-from streams import cli_analytics, cli_inspect, cli_operations, cli_processes
+from streams import (
+    cli_analytics,
+    cli_boards,
+    cli_inspect,
+    cli_looking,
+    cli_operations,
+    cli_processes,
+    cli_programme,
+    cli_staff,
+)
 from streams import topics as topic_admin
 from streams.errors import MemberflowError, UsageError
 from streams.keys import private_key
-from streams.wiring import Invocation, broker, masked, run
+from streams.wiring import Invocation, broker, masked, masked_place, run
 
 
 class OneLineErrors(TyperGroup):
@@ -156,11 +165,20 @@ def config_show(ctx: typer.Context) -> None:
     shown = invocation.settings.model_dump(mode="json")
     shown["redis"]["url"] = masked(shown["redis"]["url"])
     for endpoint in shown["dispatcher"]["endpoints"]:
-        endpoint["url"] = masked(endpoint["url"])
+        endpoint["url"] = masked_place(endpoint["url"])
     print(json.dumps(shown, indent=2))
 
 
-for commands in (cli_processes, cli_operations, cli_analytics, cli_inspect):
+for commands in (
+    cli_processes,
+    cli_operations,
+    cli_programme,
+    cli_analytics,
+    cli_boards,
+    cli_inspect,
+    cli_looking,
+    cli_staff,
+):
     commands.register(app)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from importlib import resources
 from pathlib import Path
 from typing import Annotated
@@ -16,6 +16,7 @@ import typer
 from rich.table import Table
 
 from processors.calendar import Calendar
+from processors.output import Failure
 from schemas.programme import Programme
 from schemas.topics import DEFAULT_LOG, topics
 from streams import audit as auditing
@@ -24,10 +25,13 @@ from streams import topics as topic_admin
 from streams.analytics import open_reader
 from streams.bootstrap import bootstrap
 from streams.cli_operations import bar
+from streams.dead_letters import rule_failures
 from streams.errors import StateExists, TotalsDiffer, UsageError
 from streams.keys import private_key
+from streams.log_reader import LogReader
 from streams.rebuild import Rebuilder, Rebuilt
 from streams.store import StateStore
+from streams.time_machine import TimeMachine
 from streams.wiring import Invocation, broker, run
 
 SNAPSHOTS = Path(".stack/snapshots")
@@ -51,11 +55,18 @@ def register(app: typer.Typer) -> None:
 
 @member.command("show")
 def member_show(
-    ctx: typer.Context, member_id: Annotated[str, typer.Argument(metavar="ID")], as_json: AsJson = False
+    ctx: typer.Context,
+    member_id: Annotated[str, typer.Argument(metavar="ID")],
+    at: Annotated[
+        str, typer.Option(metavar="MOMENT", help="as it was then; of a moment to come, as timers alone will make it")
+    ] = "",
+    begin: Annotated[Path, typer.Option("--from", help="folder of snapshots, for the past")] = SNAPSHOTS,
+    as_json: AsJson = False,
 ) -> None:
     """What is known of a member: points, score, tiers, since when, why, and what comes next."""
     invocation: Invocation = ctx.obj
-    found = run(_member(invocation, member_id))
+    with uncollected():
+        found = run(_member_at(invocation, member_id, at, begin) if at else _member(invocation, member_id))
     if as_json:
         print(json.dumps(member_words.as_data(found), ensure_ascii=False, indent=2))
         return
@@ -68,6 +79,24 @@ def member_show(
 async def _member(invocation: Invocation, member_id: str) -> member_words.Shown:
     async with invocation.store() as store:
         return await member_words.look_up(invocation.settings, store, member_id)
+
+
+async def _member_at(invocation: Invocation, member_id: str, at: str, folder: Path) -> member_words.Shown:
+    async with time_machine(invocation, folder) as machine:
+        return await machine.show(member_id, at)
+
+
+@asynccontextmanager
+async def time_machine(invocation: Invocation, folder: Path) -> AsyncIterator[TimeMachine]:
+    """What looks into the past of the log."""
+    settings, names = invocation.settings, invocation.topics
+
+    async def skips(partition: int) -> dict[int, Failure]:
+        return await rule_failures(settings.kafka.bootstrap, names.dead_letters.name, partition)
+
+    async with invocation.store() as store, LogReader(settings.kafka.bootstrap, names.actions.name) as reader:
+        with bar(invocation, "folding the log", None) as advance:
+            yield TimeMachine(settings, store, reader, skips, folder=folder, progress=advance)
 
 
 @contextmanager

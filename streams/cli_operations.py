@@ -19,8 +19,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from processors.control import AHEAD_MS
-from schemas.programme import parse
-from schemas.records import Control, GoLive, ProgrammeControl
+from schemas.partition import PartitionState
+from schemas.records import MOMENT_MAX, Control, GoLive, ProgrammeControl
 from schemas.verdicts import Reason
 from streams import programme_log as control_log
 from streams.bootstrap import SERIES, programme_text
@@ -30,6 +30,7 @@ from streams.errors import InputInvalid, RefusedToStart, UsageError
 from streams.keys import private_key
 from streams.log_reader import LogReader
 from streams.sender import BadLine, Sent, send
+from streams.store import Header
 from streams.wiring import Invocation, run
 
 AsJson = Annotated[bool, typer.Option("--json", help="for a machine")]
@@ -64,13 +65,6 @@ def bar(invocation: Invocation, what: str, total: int | None) -> Iterator[Any]:
 # -- programme --------------------------------------------------------------------------------------------------
 
 
-@programme.command("check")
-def programme_check(file: File) -> None:
-    """Read a programme; every error with its line and column."""
-    found = parse(programme_text(file), str(file))
-    print(f"{file}: {found.name} can be applied (rules {found.rules}, days of {found.zone})")
-
-
 @programme.command("apply")
 def programme_apply(
     ctx: typer.Context,
@@ -90,7 +84,7 @@ def programme_apply(
     control = ProgrammeControl(
         id=SERIES, number=1, by=by, approved_by=approved_by, why=why, text=text, holds_from=moment
     )
-    number = run(_apply(invocation, control))
+    number = run(put_in_force(invocation, control))
     shown = datetime.fromtimestamp(moment / 1000, UTC).isoformat(timespec="seconds")
     print(f"programme {number} stands in all {invocation.settings.partitions} partitions and holds from {shown}")
 
@@ -101,11 +95,11 @@ def outreach_go_live(ctx: typer.Context, why: Why, by: By, approved_by: Approved
     invocation: Invocation = ctx.obj
     control_log.check_two_people(by, approved_by)
     control = GoLive(id="outreach", number=1, by=by, approved_by=approved_by, why=why)
-    number = run(_apply(invocation, control))
+    number = run(put_in_force(invocation, control))
     print(f"go_live {number} stands in all {invocation.settings.partitions} partitions: members may be contacted")
 
 
-async def _apply(invocation: Invocation, control: Control) -> int:
+async def put_in_force(invocation: Invocation, control: Control) -> int:
     """Number a control record, sign it, put it into every partition; returns its number."""
 
     settings, topic = invocation.settings, invocation.topics.actions.name
@@ -141,6 +135,8 @@ def moment_of(text: str, now: int) -> int:
     if moment < now + AHEAD_MS:
         what = f"--holds-from {text} is not {AHEAD_MS // 1000} s ahead"
         raise UsageError(what, remedy="every partition must have the programme by then: choose a later moment")
+    if moment >= MOMENT_MAX:
+        raise UsageError(f"--holds-from {text} is after the year 2099", remedy="choose an earlier moment")
     return moment
 
 
@@ -160,38 +156,44 @@ def partition_list(ctx: typer.Context, as_json: AsJson = False) -> None:
     )
     for row in rows:
         clock = datetime.fromtimestamp(row["clock"] / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S") if row["clock"] else "-"
-        halted = f"halted: {row['halted']}" if row["halted"] else "ok"
-        cells = [row[name] for name in ("partition", "next_offset", "end", "lag")]
-        table.add_row(*map(str, cells), clock, str(row["programme"]), str(row["members"]), halted)
+        well = "no state: `memberflow rebuild` restores it" if row["lost"] else "ok"
+        halted = f"halted: {row['halted']}" if row["halted"] else well
+        cells = [row[name] for name in ("partition", "next_offset", "end", "lag", "programme", "members")]
+        cells = ["-" if cell is None else str(cell) for cell in cells]
+        table.add_row(*cells[:4], clock, *cells[4:], halted)
     invocation.out.print(table)
 
 
 async def _partitions(invocation: Invocation) -> list[dict[str, Any]]:
     settings = invocation.settings
     async with invocation.store() as store:
-        places = await control_log.standing(settings, store)
+        headers = await store.headers(range(settings.partitions))
         halted = await store.halted(range(settings.partitions))
-    rows = []
+        if not any(headers.values()):
+            await control_log.standing(settings, store)  # refuses a log that has not begun, or was lost whole
     async with LogReader(settings.kafka.bootstrap, invocation.topics.actions.name) as reader:
-        bounds = await reader.all_bounds(places)
-        for number, place in places.items():
-            end = bounds[number][1]
-            rows.append(
-                {
-                    "partition": number,
-                    "next_offset": place.next_offset,
-                    "end": end,
-                    "lag": max(0, end - place.next_offset),
-                    "clock": place.state.clock,
-                    "facts": place.state.n,
-                    "members": place.state.ordinals,
-                    "programme": place.state.numbers.get(f"programme:{SERIES}", 0),
-                    "live": place.state.live,
-                    "verdicts": place.state.verdicts,
-                    "halted": halted.get(number),
-                }
-            )
-    return rows
+        bounds = await reader.all_bounds(headers)
+    return [_row(it, head, bounds[it][1], halted.get(it)) for it, head in headers.items()]
+
+
+def _row(number: int, header: Header | None, end: int, halted: str | None) -> dict[str, Any]:
+    """A partition for the list; where it stands is not known of one whose state is lost."""
+    place = control_log.standing_of(header) if header else None
+    state = place.state if place else PartitionState()
+    return {
+        "partition": number,
+        "next_offset": place.next_offset if place else None,
+        "end": end,
+        "lag": max(0, end - place.next_offset) if place else None,
+        "clock": state.clock,
+        "facts": state.n,
+        "members": state.ordinals if place else None,
+        "programme": state.numbers.get(f"programme:{SERIES}", 0) if place else None,
+        "live": state.live,
+        "verdicts": state.verdicts,
+        "halted": halted,
+        "lost": place is None,
+    }
 
 
 @partition.command("resume")
@@ -282,8 +284,11 @@ def dlq_replay(
 ) -> None:
     """Append the original bytes again as new records; what was accepted meanwhile counts once."""
     invocation: Invocation = ctx.obj
-    if (letter is None) == (reason is None):
-        raise UsageError("name one letter as P:OFFSET, or all of a reason with --reason", remedy="not both")
+    if letter is None and reason is None:
+        what = "no letter is named"
+        raise UsageError(what, remedy="name one letter as P:OFFSET, or all of a reason with --reason")
+    if letter is not None and reason is not None:
+        raise UsageError(f"{letter} and --reason {reason} exclude each other", remedy="name the letter or the reason")
     replayed, refused = run(_replay(invocation, letter, reason_of(reason), dry_run=dry_run))
     print(f"{'would replay' if dry_run else 'replayed'} {replayed}")
     for it in refused:

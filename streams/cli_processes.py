@@ -6,19 +6,21 @@ What they are made of is imported when one is started: Faust and the embedded en
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import signal
-import sys
 from collections.abc import Callable
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, NamedTuple, Protocol
 
 import structlog
 import typer
 
-from streams.errors import MemberflowError, UsageError
+from streams.clients import kafka_answers
+from streams.errors import LogMismatch, MemberflowError, UsageError
 from streams.failpoints import Failpoints, freeze, parse
 from streams.keys import private_key
+from streams.logs import Outage, configure_logs
+from streams.redis_store import RedisStore
+from streams.store import Identity
 from streams.wiring import Invocation, refuse_two_owners, run
 
 log = structlog.get_logger()
@@ -50,7 +52,7 @@ def worker(ctx: typer.Context) -> None:
     run(_worker(ctx.obj, begin(ctx.obj)))
 
 
-async def _worker(invocation: Invocation, fail: Failpoints) -> None:
+async def _worker(invocation: Invocation, begun: Begun) -> None:
     from streams.app import WorkerProcess
     from streams.metrics import Metrics
 
@@ -59,9 +61,17 @@ async def _worker(invocation: Invocation, fail: Failpoints) -> None:
     async with invocation.store() as store:
         redis = await store.check()
         topic_id = await asyncio.to_thread(invocation.topic_id)
+        await _same_log(store, Identity(settings.log, topic_id, settings.partitions))
         log.info("worker", log=settings.log, redis=redis, topic_id=topic_id)
-        process = WorkerProcess(settings, store, topic_id, sign, metrics, invocation.wall, fail)
-        await stay(invocation, "worker", process, metrics)
+        process = WorkerProcess(settings, store, topic_id, sign, metrics, invocation.wall, begun.fail)
+        await stay(invocation, begun, "worker", process, metrics)
+
+
+async def _same_log(store: RedisStore, ours: Identity) -> None:
+    """Refuse another topic or partition count before the group gives us partitions of others. Raises `LogMismatch`."""
+    for partition, header in (await store.headers(range(ours.partitions))).items():
+        if header is not None and header.identity != ours:
+            raise LogMismatch(f"partition {partition} is of {header.identity}, not of {ours}")
 
 
 # -- sink -------------------------------------------------------------------------------------------------------
@@ -74,7 +84,7 @@ def run_sink(ctx: typer.Context) -> None:
         run(_sink(ctx.obj, begin(ctx.obj)))
 
 
-async def _sink(invocation: Invocation, fail: Failpoints) -> None:
+async def _sink(invocation: Invocation, begun: Begun) -> None:
     from streams.metrics import Metrics, SinkMetrics
     from streams.migrations import open_migrated
     from streams.sink import Sink, Source
@@ -83,7 +93,7 @@ async def _sink(invocation: Invocation, fail: Failpoints) -> None:
     await asyncio.to_thread(invocation.topic_id)
     store = await asyncio.to_thread(open_migrated, settings.clickhouse)
     source = Source(settings.log, settings.kafka.bootstrap)
-    process = Sink(source, store, metrics=SinkMetrics(metrics, invocation.wall), crash=fail)
+    process = Sink(source, store, metrics=SinkMetrics(metrics, invocation.wall), crash=begun.fail)
     endpoint = None
     try:
         if settings.clickhouse.adapter == "chdb":
@@ -92,7 +102,7 @@ async def _sink(invocation: Invocation, fail: Failpoints) -> None:
             own: Any = store
             endpoint = await SqlEndpoint(own, settings.clickhouse.http_host, settings.clickhouse.http_port).start()
             log.info("sql", address="{}:{}".format(*endpoint.address))
-        await stay(invocation, "sink", process, metrics)
+        await stay(invocation, begun, "sink", process, metrics)
     finally:
         if endpoint is not None:
             await endpoint.stop()
@@ -132,28 +142,36 @@ def dispatcher(ctx: typer.Context) -> None:
     run(_dispatcher(ctx.obj, begin(ctx.obj)))
 
 
-async def _dispatcher(invocation: Invocation, fail: Failpoints) -> None:
+async def _dispatcher(invocation: Invocation, begun: Begun) -> None:
     from streams.dispatcher import Dispatcher
     from streams.metrics import Metrics
 
     metrics = Metrics("dispatcher")
     await asyncio.to_thread(invocation.topic_id)
-    process = Dispatcher(invocation.settings, metrics, invocation.wall, fail=fail)
-    await stay(invocation, "dispatcher", process, metrics)
+    process = Dispatcher(invocation.settings, metrics, invocation.wall, fail=begun.fail)
+    await stay(invocation, begun, "dispatcher", process, metrics)
 
 
 # -- all --------------------------------------------------------------------------------------------------------
 
 
-def begin(invocation: Invocation) -> Failpoints:
+class Begun(NamedTuple):
+    """What was set up before anything else."""
+
+    fail: Failpoints
+    outage: Outage
+
+
+def begin(invocation: Invocation) -> Begun:
     """What a process that stays does first: refuse a mixed installation, log as asked, arm its failpoints."""
     refuse_two_owners()
-    configure_logs(invocation.settings.log_level)
+    outage = configure_logs(invocation.settings.log_level)
     crash, frozen = (invocation.environ.get(name, "") for name in ("CRASH_AT", "FREEZE_AT"))
-    return Failpoints(parse(crash), frozen=Failpoints(parse(frozen, "FREEZE_AT"), freeze) if frozen else None)
+    fail = Failpoints(parse(crash), frozen=Failpoints(parse(frozen, "FREEZE_AT"), freeze) if frozen else None)
+    return Begun(fail, outage)
 
 
-async def stay(invocation: Invocation, job: Any, process: Process, metrics: Any) -> None:
+async def stay(invocation: Invocation, begun: Begun, job: Any, process: Process, metrics: Any) -> None:
     """Run until a signal, or until what cannot be cured in here."""
     settings = invocation.settings
     stop_on_signals(process.stop)
@@ -163,6 +181,7 @@ async def stay(invocation: Invocation, job: Any, process: Process, metrics: Any)
         what = f"port {settings.metrics.port} for metrics cannot be used ({error.strerror})"
         raise UsageError(what, remedy="set MEMBERFLOW_METRICS__PORT, 0 for a free one") from error
     log.info(f"{job} starts", log=settings.log, metrics_port=port, pid=os.getpid())
+    watching = asyncio.create_task(begun.outage.watch(lambda: kafka_answers(settings.kafka.bootstrap)))
     try:
         await process.run()
     except MemberflowError:
@@ -171,6 +190,7 @@ async def stay(invocation: Invocation, job: Any, process: Process, metrics: Any)
         log.exception(f"{job} ends because of what it cannot cure")
         raise typer.Exit(1) from error
     finally:
+        watching.cancel()
         if settings.metrics.targets is not None:  # Prometheus need not look for what ended in order
             (settings.metrics.targets / f"{job}-{os.getpid()}.json").unlink(missing_ok=True)
     log.info(f"{job} stopped", log=settings.log)
@@ -181,19 +201,3 @@ def stop_on_signals(stop: Callable[[], None]) -> None:
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stop)
-
-
-def configure_logs(level: str) -> None:
-    """JSON lines on stderr, or words where a person watches."""
-    number = logging.getLevelNamesMapping()[level.upper()]
-    render: Any = structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer()
-    shared: list[Any] = [structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso")]
-    structlog.configure(
-        processors=[*shared, structlog.processors.format_exc_info, render],
-        wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
-    handler = logging.StreamHandler()
-    handler.setFormatter(structlog.stdlib.ProcessorFormatter(processor=render, foreign_pre_chain=shared))
-    logging.getLogger("aiokafka").setLevel(logging.NOTSET)
-    logging.basicConfig(handlers=[handler], level=max(number, logging.WARNING), force=True)

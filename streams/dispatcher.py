@@ -25,18 +25,22 @@ from schemas.contacts import BODY_BYTES_MAX, AnyEntry, Live, Planned, body_of, c
 from schemas.facts import InForce, TierEntered
 from schemas.settings import Settings
 from schemas.topics import topics
+from streams.clients import kafka_answers, stop_consumer
 from streams.deliveries import SCHEDULE, Deliveries, Patience
 from streams.errors import BrokerUnavailable, UsageError
 from streams.journal import KafkaJournal, Memory
 from streams.sequence import LastSeen
 from streams.sink_start import ANSWER_S, committed
+from streams.staying import until
+from streams.watchdog import WATCHDOG_SECONDS, GroupWatch, Watchdog
 from streams.webhook import Lookup, Receiver
 
 log = structlog.get_logger()
 
 POLL_MS = 200
 FETCH_RECORDS = 2_000
-STOP_S = 15.0
+STOP_S = 2.5
+"""For tries that are under way when the process ends. One that takes longer is made again, under the same id."""
 
 
 class Head(msgspec.Struct, gc=False):
@@ -77,6 +81,7 @@ class Dispatcher(ConsumerRebalanceListener):  # type: ignore[misc]
         breaker_rest_s: float = Patience().breaker_rest_s,
         lookup: Lookup | None = None,
         fail: Callable[[str], None] = lambda _: None,
+        watchdog_s: float = WATCHDOG_SECONDS,
     ) -> None:
         """Raises `UsageError` for an endpoint that can never work. `fail` is told every step, for crash tests."""
         own = settings.dispatcher
@@ -96,6 +101,14 @@ class Dispatcher(ConsumerRebalanceListener):  # type: ignore[misc]
         self._ended: asyncio.Future[None] | None = None
         self._stopping = asyncio.Event()
         self._consumer: Any = None
+        self._watch = GroupWatch(
+            settings.kafka.bootstrap,
+            self.group,
+            (self.topic,),
+            Watchdog(watchdog_s, lambda: kafka_answers(settings.kafka.bootstrap)),
+            partitions=lambda: range(settings.partitions),
+            mine=self._may_stand_still,
+        )
 
     # -- life ---------------------------------------------------------------------------------------------------
 
@@ -112,14 +125,17 @@ class Dispatcher(ConsumerRebalanceListener):  # type: ignore[misc]
             task.add_done_callback(self._on_end)
         self._consumer = self._new_consumer()
         try:
-            await asyncio.wait_for(self._consumer.start(), ANSWER_S)
-            self._consumer.subscribe([self.topic], listener=self)
-            while not self._stopping.is_set():
-                await self._turn()
+            await until(self._stopping, self._read_on(), self._watch.run(), self._ended)
         except (KafkaError, OSError, TimeoutError) as error:
             raise BrokerUnavailable(f"the dispatcher lost Kafka ({error!r})") from error
         finally:
             await self._close(tasks)
+
+    async def _read_on(self) -> None:
+        await self._answer(self._consumer.start())
+        self._consumer.subscribe([self.topic], listener=self)
+        while not self._stopping.is_set():
+            await self._turn()
 
     def _new_consumer(self) -> Any:
         # `earliest` skips in silence what retention has deleted; here the numbers of the facts would tell.
@@ -141,15 +157,21 @@ class Dispatcher(ConsumerRebalanceListener):  # type: ignore[misc]
         for task in (*tasks, *self._acquiring.values()):
             task.cancel()
         await asyncio.gather(*tasks, *self._acquiring.values(), return_exceptions=True)
-        await self._consumer.stop()
-        await self.journal.stop()
-        if self._ended is not None and self._ended.done():
-            self._ended.exception()  # seen: what ended us first is what is raised
+        await asyncio.gather(stop_consumer(self._consumer), self.journal.stop())
 
     def _on_end(self, task: asyncio.Task[None]) -> None:
         assert self._ended is not None
         if not task.cancelled() and (error := task.exception()) is not None and not self._ended.done():
             self._ended.set_exception(_first(error))
+
+    def _may_stand_still(self) -> dict[TopicPartition, bool]:
+        """What is being taken over may: reading its journal takes as long as it takes, and fails in time."""
+        return {at: self._is_halted(at.partition) for at in self._consumer.assignment()}
+
+    def _is_halted(self, partition: int) -> bool:
+        taking_over = self._acquiring.get(partition)
+        part = self.parts.get(partition)
+        return bool(part and part.halt) or (taking_over is not None and not taking_over.done())
 
     # -- partitions ---------------------------------------------------------------------------------------------
 
@@ -210,9 +232,6 @@ class Dispatcher(ConsumerRebalanceListener):  # type: ignore[misc]
     # -- facts --------------------------------------------------------------------------------------------------
 
     async def _turn(self) -> None:
-        assert self._ended is not None
-        if self._ended.done():
-            self._ended.result()
         try:
             got = await self._consumer.getmany(timeout_ms=POLL_MS, max_records=FETCH_RECORDS)
         except KeyError:

@@ -23,6 +23,7 @@ from schemas.records import FRAME
 from schemas.settings import Settings
 from schemas.topics import topics
 from schemas.verdicts import Reason, Rejected
+from streams.clients import stop_producer
 from streams.errors import BrokerUnavailable, UsageError
 from streams.log_reader import LogReader
 
@@ -168,7 +169,7 @@ class DeadLetters:
             what = f"{len(stand)} of {len(letters)} letters replayed, then {error!r}"
             raise BrokerUnavailable(what, remedy="check Kafka, then repeat: what came twice counts once") from error
         finally:
-            await producer.stop()
+            await stop_producer(producer)
         return stand
 
     def home(self, letter: Letter) -> int:

@@ -17,7 +17,7 @@ from streams import topics as topic_admin
 from streams.errors import AnalyticsUnavailable, MemberflowError
 from streams.http_store import HttpStore
 from streams.keys import private_key, public_keys
-from streams.programme_log import Standing, standing
+from streams.programme_log import Standing, standing, standing_of
 from streams.redis_store import RedisStore
 from streams.wiring import Invocation, broker, refuse_two_owners
 
@@ -86,7 +86,7 @@ class Doctor:
             if await asyncio.to_thread(listens, place):
                 found.append(Finding(f"port of {name}", "ok", place))
             else:
-                remedy = f"start it, or set MEMBERFLOW_{name.upper()}__*"
+                remedy = f"start it (on this machine `make stack-up`), or set MEMBERFLOW_{name.upper()}__*"
                 found.append(Finding(f"port of {name}", "fail", f"nobody listens at {place}", remedy))
         return found
 
@@ -115,15 +115,24 @@ class Doctor:
 
     async def partitions(self) -> list[Finding]:
         """Begun, of this very topic, not halted."""
-        self.places = await standing(self.settings, self.store)
+        numbers = range(self.settings.partitions)
+        headers, halted = await self.store.headers(numbers), await self.store.halted(numbers)
+        if not any(headers.values()) and not halted:
+            await standing(self.settings, self.store)  # a log that has not begun
         topic_id = await asyncio.to_thread(self.invocation.topic_id)
         found = []
-        for partition, header in (await self.store.headers(range(self.settings.partitions))).items():
-            bound = header.identity if header else None
-            if bound and (bound.topic_id, bound.partitions) != (topic_id, self.settings.partitions):
+        for partition, header in headers.items():
+            if header is None:
+                if partition not in halted:
+                    remedy = "`memberflow rebuild` restores what was lost"
+                    found.append(Finding("partitions", "fail", f"partition {partition} has no state", remedy))
+                continue
+            self.places[partition] = standing_of(header)
+            bound = header.identity
+            if (bound.topic_id, bound.partitions) != (topic_id, self.settings.partitions):
                 text = f"partition {partition} is bound to topic {bound.topic_id}, {bound.partitions} partitions"
                 found.append(Finding("partitions", "fail", text, "a new topic needs a log name never used"))
-        for partition, reason in (await self.store.halted(range(self.settings.partitions))).items():
+        for partition, reason in halted.items():
             remedy = f"cure it, then `memberflow partition resume {partition}`"
             found.append(Finding("partitions", "fail", f"partition {partition} is halted: {reason}", remedy))
         return found or [Finding("partitions", "ok", f"{len(self.places)} of log {self.settings.log}, none halted")]
@@ -142,7 +151,8 @@ class Doctor:
         """This machine's clock against the newest stamp in the log."""
         newest = max((place.state.clock for place in self.places.values()), default=0)
         if not newest:
-            return [Finding("clock", "warn", "no worker has read this log yet", "start `memberflow worker`")]
+            remedy = "start `memberflow worker`; one that has just started needs some seconds for its first commit"
+            return [Finding("clock", "warn", "no worker has committed a record of this log yet", remedy)]
         behind = self.invocation.wall() - newest / 1000
         if behind < -SKEW_S:
             text = f"the broker's clock is {-behind:.1f} s ahead of this machine"
@@ -155,7 +165,7 @@ class Doctor:
     async def keys(self) -> list[Finding]:
         """Both private keys are there, nobody else may read them, and their public halves are in force."""
         settings, found = self.settings.keys, []
-        in_force = self.places[0].state if self.places else None
+        in_force = next(iter(self.places.values())).state if self.places else None
         public_keys(self.settings)
         for role, name in (("worker_keys", settings.workers), ("staff_keys", settings.staff)):
             key_id, private = private_key(settings.folder, name)

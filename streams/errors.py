@@ -16,6 +16,7 @@
     ├── PublishFailed               a batch was not acknowledged: drop the chunk, start again
     ├── PublishRefused              a batch is refused for good: halt the partition
     ├── TotalsDiffer                exit 3: stores disagree about the same offset
+    ├── Stuck                       exit 1: a consumer that reads no more; the process ends itself
     └── MalformedCommit             exit 1: our own mistake, nothing was written
 
 Every one prints as one line: what happened, then what to do.
@@ -78,13 +79,13 @@ class StoreUnavailable(Unavailable):
     A commit that ends like this may have happened: send the same one again, its commit id tells.
     """
 
-    remedy = "check that Redis runs and can be reached: `memberflow doctor`"
+    remedy = "start Redis (on this machine `make stack-up`), or see why it cannot be reached: `memberflow doctor`"
 
 
 class BrokerUnavailable(Unavailable):
     """Kafka does not answer."""
 
-    remedy = "check that Kafka runs and can be reached: `memberflow doctor`"
+    remedy = "start Kafka (on this machine `make stack-up`), or see why it cannot be reached: `memberflow doctor`"
 
 
 class AnalyticsUnavailable(Unavailable):
@@ -114,7 +115,7 @@ class PartitionHalted(MemberflowError):
 class PublishFailed(MemberflowError):
     """A batch was not acknowledged: a new producer, the chunk dropped, start again at Redis' offset."""
 
-    remedy = "check that Kafka runs and can be reached: `memberflow doctor`"
+    remedy = "start Kafka (on this machine `make stack-up`), or see why it cannot be reached: `memberflow doctor`"
 
 
 class PublishRefused(MemberflowError):
@@ -128,6 +129,13 @@ class TotalsDiffer(MemberflowError):
 
     exit_code = 3
     remedy = "stop the sink and the workers, then compare with `memberflow audit`"
+
+
+class Stuck(MemberflowError):
+    """A partition that is not halted has lag, all parts answer, and nothing has moved: the process ends itself."""
+
+    exit_code = 1
+    remedy = "start it again: it goes on where it stood"
 
 
 class MalformedCommit(MemberflowError):

@@ -25,6 +25,8 @@ POINTS = (
     "sink.before_commit",  # all rows are in, Kafka does not know
     "dispatcher.planned",  # contacts are in the journal, their fact is not committed
     "dispatcher.after_intent",  # the journal says that a try begins, nothing was posted
+    "boards.awarded",  # awards are in the log, the places of their boards are nowhere
+    "boards.published",  # places are on their topic, nothing was stored
     "dispatcher.after_post",  # the receiver has answered, the journal does not know
 )
 

@@ -25,6 +25,7 @@ from schemas.records import ProgrammeControl, tick
 from schemas.settings import Settings
 from schemas.topics import Stamp, topics
 from streams import topics as topic_admin
+from streams.clients import stop_producer
 from streams.errors import BrokerUnavailable, InputInvalid, PartitionHalted, UsageError
 from streams.log_reader import LogReader
 from streams.store import StateStore
@@ -134,14 +135,14 @@ class Importer:
         try:
             await asyncio.wait_for(self._producer.start(), ACK_S)
         except (KafkaError, OSError, TimeoutError) as error:
-            await self._producer.stop()
+            await stop_producer(self._producer)
             raise BrokerUnavailable(f"Kafka does not answer ({error!r})") from error
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._producer.stop()
+        await stop_producer(self._producer)
 
     async def remaining(self, it: Plan) -> range:
         """The programme days that the log does not have behind it yet."""

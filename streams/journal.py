@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import Protocol
 
 import msgspec
@@ -14,6 +13,7 @@ from aiokafka.errors import KafkaError
 from schemas import contacts
 from schemas.contacts import AnyEntry, Intent, Live, Planned, Result
 from schemas.topics import Topics
+from streams.clients import stop_producer
 from streams.errors import BrokerUnavailable
 from streams.log_reader import LogReader
 
@@ -102,15 +102,16 @@ class KafkaJournal:
         )
         try:
             await asyncio.wait_for(self._producer.start(), ACK_SECONDS)
-        except (KafkaError, OSError, TimeoutError) as error:
-            await self._producer.stop()
-            raise BrokerUnavailable(f"Kafka does not answer ({error!r})") from error
+        except BaseException as error:
+            await stop_producer(self._producer)
+            if isinstance(error, KafkaError | OSError | TimeoutError):
+                raise BrokerUnavailable(f"Kafka does not answer ({error!r})") from error
+            raise
 
     async def stop(self) -> None:
         """Disconnect; what was acknowledged is all that counts."""
         if self._producer is not None:
-            with suppress(KafkaError, OSError, TimeoutError):
-                await asyncio.wait_for(self._producer.stop(), 5)
+            await stop_producer(self._producer)
 
     async def append(self, partition: int, entries: Sequence[AnyEntry]) -> None:
         """Raises `BrokerUnavailable` when they are not acknowledged in time: they may stand there or not."""

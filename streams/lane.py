@@ -9,6 +9,7 @@ from aiokafka import ConsumerRecord
 
 from processors.output import Halt, Output
 from processors.partition import Partition
+from schemas.records import Forward
 from streams.loading import Cache
 from streams.metrics import Metrics
 from streams.store import Acquired, Answer
@@ -75,7 +76,11 @@ class Lane:
             if count > told[verdict]:
                 metrics["memberflow_records"].labels(verdict.value).inc(count - told[verdict])
         metrics["memberflow_facts_published"].inc(len(out.facts))
-        metrics["memberflow_forwarded_records"].inc(len(out.forwards))
+        strays = sum(isinstance(record, Forward) for _, record in out.forwards)
+        metrics["memberflow_forwarded_records"].inc(strays)
+        metrics["memberflow_derived_records"].inc(len(out.forwards) - strays)
+        for event in out.holds:
+            metrics["memberflow_holds"].labels(event).inc()
         for letter in out.letters:
             source = metrics.source(letter.rejected.source)
             metrics["memberflow_refused_records"].labels(letter.rejected.reason.value, source).inc()

@@ -13,23 +13,10 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
+from streams.clients import stop_consumer
 from streams.errors import BrokerUnavailable
 
 ANSWER_SECONDS = 30.0
-STOP_SECONDS = 5.0
-
-
-async def stop_consumer(consumer: Any) -> None:
-    """Ends a consumer, also when aiokafka's fetcher has swallowed its cancellation and would be waited for for ever."""
-    try:
-        await asyncio.wait_for(consumer.stop(), timeout=STOP_SECONDS)
-    except TimeoutError:
-        await consumer._client.close()
-    except asyncio.CancelledError:  # aiokafka's own, out of a fetcher that lost its broker, unless we are cancelled
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            raise
-        await consumer._client.close()
 
 
 class LogReader:
@@ -49,9 +36,11 @@ class LogReader:
     async def __aenter__(self) -> Self:
         try:
             await asyncio.wait_for(self._consumer.start(), timeout=ANSWER_SECONDS)
-        except (KafkaError, OSError, TimeoutError) as error:
-            await self._consumer.stop()
-            raise BrokerUnavailable(f"Kafka does not answer ({error!r})") from error
+        except BaseException as error:
+            await stop_consumer(self._consumer)
+            if isinstance(error, KafkaError | OSError | TimeoutError):
+                raise BrokerUnavailable(f"Kafka does not answer ({error!r})") from error
+            raise
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -12,23 +12,27 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from processors import activity, days
+from processors import activity, badges, days, held, overlays, tasks
 from processors.calendar import Calendar, zone
 from processors.churn import home_region, overall
 from processors.ladders import NAMES, AnyLadder
-from processors.ledger import lots
+from processors.lots import by_end
+from processors.opening import opened
 from processors.orders import spend_by_month
 from processors.partitioner import partition_of
 from processors.programme import UNITS, Rules
+from processors.redeem import Redemption, redemptions
 from processors.versions import Versions
 from schemas import member as member_codec
 from schemas import partition as partition_codec
 from schemas.member import ORDER, PENDING, MemberState
 from schemas.settings import Settings
 from streams.errors import StateLost, UsageError
+from streams.level_words import Level, level_of, level_words
 from streams.store import StateStore
 
 MONTHS_SHOWN = 12
+REDEMPTIONS_SHOWN = 5
 
 
 class Waiting(Struct, frozen=True):
@@ -36,6 +40,26 @@ class Waiting(Struct, frozen=True):
 
     points: int
     active_at: str
+
+
+class Redeemed(Struct, frozen=True):
+    """A request to redeem: `answer` is accepted, cancelled, or why it was refused."""
+
+    redeem_id: str
+    points: int
+    asked_at: str
+    what: str
+    answer: str
+
+
+class Brought(Struct, frozen=True):
+    """What the member brought along from an older programme."""
+
+    points: int
+    debt: int
+    level: str
+    at: str
+    by: str  # the file and its row
 
 
 class Tier(Struct, frozen=True):
@@ -48,6 +72,25 @@ class Tier(Struct, frozen=True):
     counted_from: str  # the action that time is counted from
     next_tier: str
     next_at: str
+
+
+class TaskShown(Struct, frozen=True):
+    """A task: how far each of its conditions is; `until` "" = no window is open, `done_at` "" = it is not done."""
+
+    task: str
+    values: tuple[int, ...]
+    needed: tuple[int, ...]
+    until: str
+    done_at: str
+
+
+class HeldShown(Struct, frozen=True):
+    """Points held on suspicion, and until when if nobody judges them."""
+
+    hold_id: str
+    scope: str
+    points: int
+    until: str
 
 
 class Shown(Struct, frozen=True, kw_only=True):
@@ -64,9 +107,14 @@ class Shown(Struct, frozen=True, kw_only=True):
     issued: int
     active: int
     pending: list[Waiting]
-    lots: dict[str, int]  # YYYY-MM -> active points
+    spent: int
+    expired: int
+    reversed: int
+    debt: int
+    lots: dict[str, int]  # the moment they end -> active points
     score: float
     activity_index: int
+    level: Level
     overall: str
     overall_since: str
     tiers: list[Tier]
@@ -79,6 +127,12 @@ class Shown(Struct, frozen=True, kw_only=True):
     orders: int
     spend: dict[str, float]  # YYYY-MM -> whole units of currency
     currency: str
+    tasks: list[TaskShown]
+    badges: dict[str, list[str]]  # name -> since when; of boards one a month
+    held: list[HeldShown]
+    foreseen: bool = False  # not what is known, but what timers will make of it
+    redemptions: list[Redeemed] = []
+    brought: Brought | None = None
 
 
 async def look_up(settings: Settings, store: StateStore, member_id: str) -> Shown:
@@ -98,8 +152,11 @@ async def look_up(settings: Settings, store: StateStore, member_id: str) -> Show
     return shown(member_id, member_codec.decode(raw), rules, own.clock, place)
 
 
-def shown(member_id: str, state: MemberState, rules: Rules, clock: int, place: tuple[str, int, int]) -> Shown:
-    """A state as data, at a clock."""
+def shown(
+    member_id: str, state: MemberState, rules: Rules, clock: int, place: tuple[str, int, int], *, foreseen: bool = False
+) -> Shown:
+    """A state as data, at a clock; `foreseen` for one to come."""
+    rules = overlays.own(rules, member_id, state, clock)
     calendar = rules.calendar
     score = activity.score_on(rules.activity, state, calendar.day(clock))
     tier, since = overall(rules, state)
@@ -109,29 +166,65 @@ def shown(member_id: str, state: MemberState, rules: Rules, clock: int, place: t
         log=place[0],
         partition=place[1],
         next_offset=place[2],
-        as_of=_moment(calendar, clock),
+        as_of=text_of(calendar, clock),
         programme=f"{rules.programme.name} {rules.number}",
         home_region=home_region(state),
-        closed_at=_moment(calendar, state.closed_at),
+        closed_at=text_of(calendar, state.closed_at),
         issued=state.issued,
         active=state.active,
-        pending=[Waiting(row[2], _moment(calendar, row[0])) for row in PENDING.iter_unpack(state.pendings)],
-        lots={_month(month): points for month, points in lots(state).items()},
+        pending=[Waiting(row[2], text_of(calendar, row[0])) for row in PENDING.iter_unpack(state.pendings)],
+        spent=state.spent,
+        expired=state.expired,
+        reversed=state.reversed,
+        debt=state.debt,
+        lots={text_of(calendar, end): points for end, points in by_end(state).items()},
         score=score / 1000,
         activity_index=rules.activity.index(score),
+        level=level_of(rules, state, clock, lambda ms: text_of(calendar, ms)),
         overall=tier,
-        overall_since=_moment(calendar, since),
+        overall_since=text_of(calendar, since),
         tiers=[_tier(ladder, state, calendar) for ladder in (rules.ladders.presence, rules.ladders.buying)],
         streak=streak,
         streak_until=until,
-        first_action=_moment(calendar, state.first_own),
-        last_action=_moment(calendar, state.last_own),
+        first_action=text_of(calendar, state.first_own),
+        last_action=text_of(calendar, state.last_own),
         active_days=_active_days(state, calendar.day(clock)),
-        last_purchase=_moment(calendar, state.last_purchase),
+        last_purchase=text_of(calendar, state.last_purchase),
         orders=len(state.orders) // ORDER.size,
         spend=_spend(state, rules.minor_units),
         currency=rules.programme.currencies[0],
+        tasks=[_task(one, calendar) for one in tasks.progress(rules, state, clock)],
+        badges=_badges(rules, state),
+        held=[_held(hold, rules) for hold in held.read(state)],
+        foreseen=foreseen,
+        redemptions=[_redeemed(row, calendar) for row in redemptions(state)],
+        brought=_brought(state, calendar),
     )
+
+
+def _task(one: tasks.Progress, calendar: Calendar) -> TaskShown:
+    return TaskShown(one.name, one.values, one.needed, text_of(calendar, one.until), text_of(calendar, one.done_at))
+
+
+def _badges(rules: Rules, state: MemberState) -> dict[str, list[str]]:
+    since = {name: badges.held_since(state, name) for name in rules.programme.badges}
+    return {name: [text_of(rules.calendar, at) for at in moments] for name, moments in since.items() if moments}
+
+
+def _held(hold: held.Hold, rules: Rules) -> HeldShown:
+    points = sum(part.points for part in hold.parts)
+    return HeldShown(hold.id, hold.scope, points, text_of(rules.calendar, hold.at + rules.limits.waits_ms))
+
+
+def _redeemed(row: Redemption, calendar: Calendar) -> Redeemed:
+    what = row.reward or (f"order {row.order_id}" if row.order_id else "")
+    answer = row.reason or ("cancelled" if row.cancelled else "accepted")
+    return Redeemed(row.redeem_id, row.points, text_of(calendar, row.at), what, answer)
+
+
+def _brought(state: MemberState, calendar: Calendar) -> Brought | None:
+    it = opened(state)
+    return Brought(it.points, it.debt, it.level, text_of(calendar, it.at), it.event_id) if it else None
 
 
 def _tier(ladder: AnyLadder, state: MemberState, calendar: Calendar) -> Tier:
@@ -142,11 +235,11 @@ def _tier(ladder: AnyLadder, state: MemberState, calendar: Calendar) -> Tier:
     return Tier(
         dimension=ladder.dimension,
         tier=NAMES[held.code],
-        since=_moment(calendar, held.at),
+        since=text_of(calendar, held.at),
         because=reason,
-        counted_from=_moment(calendar, anchor) if running else "",
+        counted_from=text_of(calendar, anchor) if running else "",
         next_tier=NAMES[step.code] if step else "",
-        next_at=_moment(calendar, anchor + step.after) if step else "",
+        next_at=text_of(calendar, anchor + step.after) if step else "",
     )
 
 
@@ -175,7 +268,7 @@ def _month(month: int) -> str:
     return f"{month // 12:04}-{month % 12 + 1:02}"
 
 
-def _moment(calendar: Calendar, ms: int) -> str:
+def text_of(calendar: Calendar, ms: int) -> str:
     """A moment in the programme's zone; seconds unless it has more."""
     if not ms:
         return ""
@@ -191,19 +284,26 @@ def words(it: Shown) -> list[tuple[str, str]]:
     unit = UNITS.get(it.currency, it.currency)
     lines = [
         ("member", _about(it)),
-        ("as of", f"{_plain(it.as_of)} by the clock of partition {it.partition}, offset {it.next_offset}"),
+        ("as of", _as_of(it)),
         ("points", _points(it)),
     ]
-    lines += [("", f"{row.points:,} become active on {_plain(row.active_at)}") for row in it.pending]
-    lines += [("", f"{points:,} active points earned in {month}") for month, points in it.lots.items()]
+    lines += [("", f"{row.points:,} become active on {plain(row.active_at)}") for row in it.pending]
+    lines += [("", f"{row.points:,} of them held ({row.scope}) until {plain(row.until)}") for row in it.held]
+    lines += [("", f"{points:,} active points end on {plain(end)}") for end, points in it.lots.items()]
+    lines += [("", _redeemed_words(row)) for row in it.redemptions[-REDEMPTIONS_SHOWN:]]
+    if it.brought:
+        lines.append(("", _brought_words(it.brought)))
     lines.append(("activity", f"score {it.score:.3f}, index {it.activity_index} of 100"))
-    lines.append(("overall tier", f"{it.overall}, since {_plain(it.overall_since)}" if it.overall else "none"))
+    lines += level_words(it.level, plain)
+    lines.append(("overall tier", f"{it.overall}, since {plain(it.overall_since)}" if it.overall else "none"))
     lines += [(tier.dimension, _tier_words(tier)) for tier in it.tiers]
     lines.append(("streak", _streak_words(it)))
+    lines += [("task" if not place else "", _task_words(row)) for place, row in enumerate(it.tasks)]
+    lines += [(f"badge {name}", ", ".join(map(plain, moments))) for name, moments in it.badges.items()]
     lines.append(
         (
             "last action",
-            f"{_plain(it.last_action)}, active on {_count(it.active_days, 'day')} of the last 30"
+            f"{plain(it.last_action)}, active on {_count(it.active_days, 'day')} of the last 30"
             if it.last_action
             else "none of the member's own",
         )
@@ -211,7 +311,7 @@ def words(it: Shown) -> list[tuple[str, str]]:
     lines.append(
         (
             "orders",
-            f"{_count(it.orders, 'order')} known, the last on {_plain(it.last_purchase)}"
+            f"{_count(it.orders, 'order')} known, the last on {plain(it.last_purchase)}"
             if it.last_purchase
             else "none",
         )
@@ -220,24 +320,50 @@ def words(it: Shown) -> list[tuple[str, str]]:
     return lines
 
 
+def _task_words(row: TaskShown) -> str:
+    far = ", ".join(f"{value:,}/{needed:,}" for value, needed in zip(row.values, row.needed, strict=True))
+    until = f", until {plain(row.until)}" if row.until and not row.done_at else ""
+    done = f", done since {plain(row.done_at)}" if row.done_at else ""
+    return f"{row.task}: {far}{until}{done}"
+
+
+def _as_of(it: Shown) -> str:
+    if it.foreseen:
+        return f"{plain(it.as_of)}, if nobody does anything after offset {it.next_offset} of partition {it.partition}"
+    return f"{plain(it.as_of)} by the clock of partition {it.partition}, offset {it.next_offset}"
+
+
 def _about(it: Shown) -> str:
     region = f", home region {it.home_region}" if it.home_region else ""
-    closed = f", account closed {_plain(it.closed_at)}" if it.closed_at else ""
+    closed = f", account closed {plain(it.closed_at)}" if it.closed_at else ""
     return f"{it.member_id} in log {it.log}, programme {it.programme}{region}{closed}"
 
 
 def _points(it: Shown) -> str:
-    waiting = sum(row.points for row in it.pending)
-    return f"{it.issued:,} issued = {it.active:,} active + {waiting:,} pending"
+    waiting = sum(row.points for row in it.pending) + sum(hold.points for hold in it.held)
+    parts = ((it.spent, "spent"), (it.expired, "expired"), (it.reversed, "taken back"))
+    more = "".join(f" + {points:,} {name}" for points, name in parts if points)
+    owed = f" - {it.debt:,} of debt" if it.debt else ""
+    return f"{it.issued:,} issued = {it.active:,} active + {waiting:,} pending{more}{owed}"
+
+
+def _redeemed_words(row: Redeemed) -> str:
+    answer = row.answer if row.answer in ("accepted", "cancelled") else f"refused ({row.answer})"
+    what = f" for {row.what}" if row.what else ""
+    return f"{row.redeem_id}: {row.points:,} points{what} asked for on {plain(row.asked_at)}, {answer}"
+
+
+def _brought_words(it: Brought) -> str:
+    return f"{it.points:,} points, {it.debt:,} debt and level {it.level} brought along on {plain(it.at)} by {it.by}"
 
 
 def _tier_words(tier: Tier) -> str:
-    held = f"{tier.tier} since {_plain(tier.since)}: {tier.because or 'as an earlier programme said'}"
+    held = f"{tier.tier} since {plain(tier.since)}: {tier.because or 'as an earlier programme said'}"
     text = held if tier.tier else "no tier"
     if tier.counted_from:
-        text += f"; the last was {_plain(tier.counted_from)}" if tier.tier else ""
+        text += f"; the last was {plain(tier.counted_from)}" if tier.tier else ""
     if tier.next_tier:
-        text += f". If nothing happens, {tier.next_tier} on {_plain(tier.next_at)}"
+        text += f". If nothing happens, {tier.next_tier} on {plain(tier.next_at)}"
     elif tier.tier and tier.counted_from:
         text += ". No graver tier follows"
     return text
@@ -249,7 +375,7 @@ def _streak_words(it: Shown) -> str:
     return f"{_count(it.streak, 'day')} in a row with a check-in, the last on {it.streak_until}"
 
 
-def _plain(moment: str) -> str:
+def plain(moment: str) -> str:
     """`2026-03-02T16:00:00+08:00` as a person reads it."""
     return moment.replace("T", " ")
 

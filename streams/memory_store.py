@@ -96,10 +96,10 @@ class MemoryStore:
         def refused(answer: Refusal, detail: str) -> Refused:
             return Refused(answer=answer, detail=detail)
 
-        if partition in self._halted:
-            return refused("HALTED", self._halted[partition])
+        if reason := self._halt_of(partition):
+            return refused("HALTED", reason)
         if wrong := self._wrong_type(partition):
-            return refused("OTHER", wrong)
+            return refused("LOST", wrong)
         image = self._partitions.get(partition)
         if image is None:
             return refused("EMPTY", "")
@@ -164,25 +164,36 @@ class MemoryStore:
 
     async def offsets(self, partitions: Sequence[int]) -> dict[int, int | None]:
         """Next offset to read per partition."""
-        images = {partition: self._partitions.get(partition) for partition in partitions}
+        images = {partition: self._head(partition) for partition in partitions}
         return {partition: image.next_offset if image else None for partition, image in images.items()}
 
     async def headers(self, partitions: Sequence[int]) -> dict[int, Header | None]:
         """The head of each partition."""
-        images = {partition: self._partitions.get(partition) for partition in partitions}
+        images = {partition: self._head(partition) for partition in partitions}
         return {partition: _header(image) if image else None for partition, image in images.items()}
+
+    def _head(self, partition: int) -> Dump | None:
+        return None if (partition, "header") in self._spoiled else self._partitions.get(partition)
 
     async def halt(self, partition: int, reason: str) -> None:
         """Refuse the partition to every owner."""
+        if (partition, "halted") in self._spoiled:
+            raise StateLost(self._halt_of(partition))
         self._halted[partition] = reason
 
     async def halted(self, partitions: Sequence[int]) -> dict[int, str]:
         """The halted ones among these."""
-        return {partition: self._halted[partition] for partition in partitions if partition in self._halted}
+        return {partition: reason for partition in partitions if (reason := self._halt_of(partition))}
+
+    def _halt_of(self, partition: int) -> str:
+        if kind := self._spoiled.get((partition, "halted")):
+            return f"{key(self.log, partition, 'halted')} is a {kind}"
+        return self._halted.get(partition, "")
 
     async def resume(self, partition: int) -> bool:
         """Take the halt away."""
-        return self._halted.pop(partition, None) is not None
+        spoiled = self._spoiled.pop((partition, "halted"), None)
+        return self._halted.pop(partition, None) is not None or spoiled is not None
 
     async def wipe(self, partition: int) -> None:
         """Forget the partition."""

@@ -10,7 +10,7 @@ import json
 import os
 import platform
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from time import monotonic
@@ -164,11 +164,34 @@ class SinkMetrics(Collector):
         self._stored[partition] = (timestamp_ms, behind)
         self._metrics["memberflow_sink_lag_records"].labels(str(partition)).set(behind)
 
+    def waiting(self, partition: int, since_ms: int, behind: int) -> None:
+        """What a partition has and the tables have not: as old as its oldest fact."""
+        self.stored(partition, since_ms, behind)
+
+    def let_go(self) -> None:
+        """Partitions that somebody else speaks for from now on."""
+        self._stored.clear()
+        self._metrics["memberflow_sink_lag_records"].clear()
+        self._metrics["memberflow_sink_stopped_partitions"].set(0)
+
     def collect(self) -> list[Metric]:
         """Seconds behind, per partition."""
         now = self._wall()
         behind = {p: max(0.0, now - ms / 1000) if left else 0.0 for p, (ms, left) in self._stored.copy().items()}
         return [per_partition("memberflow_sink_freshness_seconds", behind)]
+
+
+class ReconcilerMetrics:
+    """What the reconciler tells, as metrics."""
+
+    def __init__(self, metrics: Metrics, wall: Callable[[], float]) -> None:
+        self._metrics, self._wall = metrics, wall
+
+    def compared(self, found: Mapping[str, int]) -> None:
+        """A run is over."""
+        for kind, count in found.items():
+            self._metrics["memberflow_reconcile_mismatches"].labels(kind).set(count)
+        self._metrics["memberflow_reconcile_finished_timestamp_seconds"].set(self._wall())
 
 
 class QuietMonitor(faust.Monitor):

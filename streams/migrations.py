@@ -6,6 +6,7 @@ line.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
@@ -25,6 +26,7 @@ log = structlog.get_logger()
 
 FOLDER = Path(str(resources.files("schemas"))) / "clickhouse"
 BOOKKEEPING = "schema_versions"
+ADD_COLUMN = re.compile(r"^ALTER TABLE (\w+) ADD COLUMN (\w+) ", re.MULTILINE)
 
 State = Literal["applied", "pending", "md5-mismatch", "unknown"]
 _T = TypeVar("_T")
@@ -66,7 +68,7 @@ def migrate(store: AnalyticsStore, *, dry_run: bool = False, folder: Path = FOLD
     pending = [migration for migration in before if migration.state == "pending"]
     if pending and not dry_run:
         with store.migration_connection() as connection:
-            migrator = Migrator(connection)
+            migrator = Migrator(Repeatable(connection))
             _told(migrator.init_schema)
             _told(lambda: migrator.apply_migration(MigrationStorage(folder).migrations(), multi_statement=True))
     return pending
@@ -96,6 +98,37 @@ def statements(version: int, folder: Path = FOLDER) -> list[str]:
     scripts = {found.version: found.script for found in MigrationStorage(folder).migrations()}
     found: list[str] = Migrator.script_to_statements(scripts[version], multi_statement=True)
     return found
+
+
+class Repeatable(Connection):  # type: ignore[misc]
+    """A connection over which a migration that was cut off can begin again: a column that is there is not added.
+
+    Debian's server knows no `ADD COLUMN IF NOT EXISTS`.
+    """
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    def command(self, statement: str, log_statement: str | None = None) -> None:
+        if (added := ADD_COLUMN.search(statement)) is None or not self._has(*added.groups()):
+            self._connection.command(statement, log_statement)
+
+    def query(self, statement: str) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = self._connection.query(statement)
+        return rows
+
+    def insert(self, table: str, rows: list[dict[str, Any]]) -> None:
+        self._connection.insert(table, rows)
+
+    def _has(self, table: str, column: str) -> bool:
+        where = f"database = currentDatabase() AND table = '{table}' AND name = '{column}'"
+        return bool(self.query(f"SELECT name FROM system.columns WHERE {where}"))
+
+    def __enter__(self) -> Repeatable:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """The store is not ours."""
 
 
 class _Embedded(Protocol):

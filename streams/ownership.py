@@ -38,6 +38,9 @@ BACKOFF_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)
 DRAIN_SECONDS = 5.0
 """How long a revocation waits for chunks under way; the next owner decides again what is not committed."""
 
+CLOSE_SECONDS = 2.5
+"""The same for a process that ends, Kafka's hint included: half of the 5 s it has in all."""
+
 RESUME_POLL_SECONDS = 1.0
 
 RuleFailures = Callable[[int, int], Awaitable[dict[int, Failure]]]
@@ -124,16 +127,19 @@ class Ownership:
         if under_way:
             await asyncio.wait(under_way, timeout=DRAIN_SECONDS)
         await self._hint(partitions)
-        for partition in partitions:
-            self._cancel(partition)
-            self.lanes.pop(partition, None)
-            self.halted.pop(partition, None)
+        self._forget(partitions)
         self._leaving.difference_update(partitions)
         self.assigned(sorted(self._returning.intersection(partitions)))
 
     async def close(self) -> None:
-        """Drain and let go of everything: a clean stop."""
-        await self.revoked([*{*self.lanes, *self._tasks}])
+        """Drain and let go of everything: a clean stop. A part that does not answer is not waited for any longer."""
+        partitions = [*{*self.lanes, *self._tasks}]
+        try:
+            await asyncio.wait_for(self.revoked(partitions), CLOSE_SECONDS)
+        except TimeoutError:
+            if self._tasks:  # else it was the hint alone
+                log.warning("stopped without the last chunks: they are decided again", partitions=[*self._tasks])
+        self._forget(partitions)
 
     def busy(self, partition: int) -> bool:
         """Whether a chunk of the partition is under way."""
@@ -199,7 +205,7 @@ class Ownership:
             return await self._halt(partition, str(error))
         elif isinstance(error, NotOurs):
             if error.answer is Answer.LOST:
-                return await self._halt(partition, f"state lost: {error.detail}; restore it with `memberflow rebuild`")
+                return await self._halt(partition, lost(error.detail))
             if error.answer is Answer.FENCED:
                 await self._may_commit(partition, lane.next_offset)
         elif not isinstance(error, PublishFailed | StoreUnavailable):
@@ -216,12 +222,16 @@ class Ownership:
             except (StoreUnavailable, BrokerUnavailable, PublishFailed) as error:
                 log.warning("not acquired yet", partition=partition, error=str(error))
                 got = None
+            except StateLost as error:  # spoiled after the script had looked at it
+                got = Refused("LOST", error.what)
             except Exception as error:  # noqa: BLE001 - not curable in here: the process ends
                 return self.crash(error)
             if isinstance(got, Refused):
                 if got.answer == "OTHER":
                     return self.crash(LogMismatch(f"partition {partition}: {got.detail}"))
-                if self.halted.get(partition) != got.detail:
+                if got.answer == "LOST":
+                    await self._refuse(partition, lost(got.detail))
+                elif self.halted.get(partition) != got.detail:
                     self.halted[partition] = got.detail
                     log.error("partition not acquired", partition=partition, answer=got.answer, detail=got.detail)
                 await asyncio.sleep(RESUME_POLL_SECONDS)
@@ -253,20 +263,31 @@ class Ownership:
     async def _halt(self, partition: int, reason: str) -> None:
         """Stop here until `partition resume`; the others go on."""
         self._drop(partition)
+        await self._refuse(partition, reason)
+        await self._acquire(partition)
+
+    async def _refuse(self, partition: int, reason: str) -> None:
+        """Write the halt down, for this worker and every later one."""
         self.halted[partition] = reason
         log.error("partition halted", partition=partition, reason=reason)
         while True:
             try:
-                await self.store.halt(partition, reason)
-                break
+                return await self.store.halt(partition, reason)
+            except StateLost:
+                return  # no place for a reason: what stands there halts it by itself
             except StoreUnavailable:
                 await asyncio.sleep(RESUME_POLL_SECONDS)
-        await self._acquire(partition)
 
     async def _may_commit(self, partition: int, offset: int) -> None:
         """Wait until Kafka takes a commit of this generation: else two live workers would fence each other in turn."""
         while not await self.consumer.commit_hint({partition: offset}):
             await asyncio.sleep(0.5)
+
+    def _forget(self, partitions: Sequence[int]) -> None:
+        for partition in partitions:
+            self._cancel(partition)
+            self.lanes.pop(partition, None)
+            self.halted.pop(partition, None)
 
     def _drop(self, partition: int) -> None:
         self.lanes.pop(partition, None)
@@ -304,3 +325,8 @@ class Ownership:
 
     def _count(self, cause: str) -> None:
         self.worker.metrics["memberflow_chunks_dropped"].labels(cause).inc()
+
+
+def lost(detail: str) -> str:
+    """Why a partition halts whose state is gone or damaged."""
+    return f"state lost: {detail}; restore it with `memberflow rebuild`"

@@ -22,10 +22,11 @@ from schemas.partition import PartitionState
 from schemas.records import Control, ProgrammeControl, SignedControl
 from schemas.settings import Settings
 from schemas.verdicts import Rejected
+from streams.clients import stop_producer
 from streams.errors import BrokerUnavailable, InputInvalid, UsageError
 from streams.keys import Key
 from streams.log_reader import LogReader
-from streams.store import StateStore
+from streams.store import Header, StateStore
 
 ANSWER_S = 30.0
 ROUNDS = 3
@@ -50,10 +51,14 @@ async def standing(settings: Settings, store: StateStore) -> dict[int, Standing]
         if header is None:
             what = f"partition {partition} of log {settings.log} has no state"
             raise UsageError(what, remedy="begin the log with `memberflow bootstrap`, or see `memberflow doctor`")
-        raw = header.partition_state
-        state = partition_codec.decode(raw) if raw else PartitionState()
-        found[partition] = Standing(header.next_offset, state)
+        found[partition] = standing_of(header)
     return found
+
+
+def standing_of(header: Header) -> Standing:
+    """Where one partition stands."""
+    raw = header.partition_state
+    return Standing(header.next_offset, partition_codec.decode(raw) if raw else PartitionState())
 
 
 async def unread(settings: Settings, topic: str, at: Mapping[int, Standing], progress: Progress) -> list[Control]:
@@ -150,7 +155,7 @@ async def _append(bootstrap: str, topic: str, value: bytes, stamps: Mapping[int,
     except (KafkaError, OSError, TimeoutError) as error:
         return repr(error)
     finally:
-        await producer.stop()
+        await stop_producer(producer)
     return ""
 
 

@@ -7,7 +7,6 @@ idempotent producer would accept batch 2 after batch 1 was refused. Any failure 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -27,6 +26,7 @@ from processors.signature import seal
 from schemas import aggregates
 from schemas.records import SignedDerived, tick
 from schemas.topics import Topics
+from streams.clients import stop_producer
 from streams.errors import PublishFailed, PublishRefused
 
 ACK_SECONDS = 30.0
@@ -89,10 +89,10 @@ class Publisher:
             raise PublishFailed(f"tick for partition {partition}: {error!r}") from error
 
     async def restart(self) -> None:
-        """Close the producer; the next publish makes a fresh one."""
+        """Close the producer; the next publish makes a fresh one. What it held is decided again."""
         producer, self._producer = self._producer, None
         if producer is not None:
-            await _given_up(producer)
+            await stop_producer(producer)
 
     async def _ready(self) -> AIOKafkaProducer:
         async with self._starting:
@@ -109,13 +109,13 @@ class Publisher:
                 try:
                     await asyncio.wait_for(producer.start(), timeout=ACK_SECONDS)
                 except BaseException:
-                    await _given_up(producer)  # else its connection and its task stay for ever
+                    await stop_producer(producer)  # else its connection and its task stay for ever
                     raise
                 self._producer = producer
             return self._producer
 
     async def _forward(self, producer: AIOKafkaProducer, out: Output, clock: int) -> None:
-        """Strays to their own partitions, in order of cause: the receiver ignores what is not above the last."""
+        """Derived records to their partitions, in order of cause: the receiver ignores what is not above the last."""
         by_home: dict[int, list[Message]] = {}
         key_id, private = self.sign
         for home, record in out.forwards:
@@ -142,9 +142,3 @@ class Publisher:
         batch.close()
         sent = await asyncio.wait_for(producer.send_batch(batch, topic, partition=partition), timeout=ACK_SECONDS)
         await asyncio.wait_for(sent, timeout=ACK_SECONDS)
-
-
-async def _given_up(producer: AIOKafkaProducer) -> None:
-    """End a producer; what it held is decided again from the committed offset."""
-    with contextlib.suppress(KafkaError, TimeoutError, OSError):
-        await asyncio.wait_for(producer.stop(), timeout=5)

@@ -62,6 +62,8 @@ class Rebuilder:
 
     async def run(self, partitions: Sequence[int], *, replace: bool = False) -> list[Rebuilt]:
         """Rebuild these. Raises `UsageError` for one that has state and is not halted, unless it is to be replaced."""
+        for partition in partitions:
+            self._image(partition)  # a folder that will not do is refused before any owner is fenced
         well = await self._well(partitions, replace=replace)
         await self._seize(partitions, well)
         done: list[Rebuilt] = []

@@ -2,25 +2,41 @@
 
 Completeness is a query (view `completeness`), but only this finds an acknowledged insert that was lost later.
 Compared is what the facts topic still holds and the sink has committed. Comparing with a replay is the audit's work.
+`Rounds` does it again and again and tells what it found; what differs is repaired by a person's command.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from typing import NamedTuple, Protocol
 
 import msgspec
+import structlog
 from aiokafka import ConsumerRecord
+from aiokafka.errors import KafkaError
 
 from schemas.tables import BLOCK_OFFSETS, FACTS, month_of
 from schemas.topics import topics
 from streams.analytics import AnalyticsStore, Blocks, Reader
+from streams.errors import MemberflowError
 from streams.log_reader import LogReader
 from streams.sequence import LastSeen
 from streams.sink import Source
 from streams.sink_start import committed, group_of
+from streams.staying import until
 
+log = structlog.get_logger()
+
+ANEW_S = 86_400
+"""A round looks at what came since and at what differed; once a day at everything, for a row may be lost later."""
+
+SETTLE_S = 5.0
+"""Rows of one batch become visible one after another: what is missing only for a moment is no gap."""
+
+KINDS = ("missing", "extra", "altered", "gap")
 _WRAP = 1 << 64
 
 
@@ -45,6 +61,13 @@ class Mismatch(NamedTuple):
     start: int
     end: int
 
+    @property
+    def kind(self) -> str:
+        """Whether rows are missing, there are too many, or they say something else."""
+        if self.found.rows == self.expected.rows:
+            return "altered"
+        return "missing" if self.found.rows < self.expected.rows else "extra"
+
     def __str__(self) -> str:
         differ = [name for name in Content._fields if getattr(self.expected, name) != getattr(self.found, name)]
         return (
@@ -63,9 +86,9 @@ class Completeness(NamedTuple):
 
 
 class ReconcilerMetrics(Protocol):
-    """What the reconciler tells; `schemas/metrics.py` has the name."""
+    """What the rounds tell; `schemas/metrics.py` has the names."""
 
-    def mismatches(self, count: int) -> None: ...
+    def compared(self, found: Mapping[str, int]) -> None: ...
 
 
 class _Fact(msgspec.Struct, gc=False):
@@ -101,10 +124,9 @@ class _Tally(msgspec.Struct):
 class Reconciler:
     """Compares one log. A second `check` looks only at what came after the blocks that were right."""
 
-    def __init__(self, source: Source, reader: Reader, metrics: ReconcilerMetrics | None = None) -> None:
+    def __init__(self, source: Source, reader: Reader) -> None:
         self._source = source
         self._reader = reader
-        self._metrics = metrics
         self._topic = topics(source.log).facts.name
         # By partition: the topic's offset and the last number up to which everything was right.
         self._right: dict[int, tuple[int, int]] = {}
@@ -117,8 +139,6 @@ class Reconciler:
         async with LogReader(self._source.bootstrap, self._topic) as log_reader:
             for partition, end in sorted(ends.items()):
                 found += await self._check_partition(log_reader, partition, end)
-        if self._metrics is not None:
-            self._metrics.mismatches(len(found))
         return found
 
     async def repair(self, mismatch: Mismatch, store: AnalyticsStore) -> int:
@@ -151,7 +171,7 @@ class Reconciler:
         read = await _tally(log_reader, partition, start, end, last_n, expected)
         if read is None:
             return []
-        found = self._found(partition, read)
+        found = await asyncio.to_thread(self._found, partition, read)
         differ = []
         for block in sorted(expected.keys() | found.keys()):
             tally = expected.get(block) or _Tally(start, end)
@@ -173,6 +193,62 @@ class Reconciler:
         params |= {"first_n": read.first_n, "last_n": read.last_n, "first_source": read.first_source}
         rows = self._reader.query(sql, params)
         return {int(block): Content(*content) for block, *content in rows}
+
+
+class Rounds:
+    """A process that compares, waits and compares again, until `stop`. The reader stays the caller's."""
+
+    def __init__(
+        self,
+        source: Source,
+        reader: Reader,
+        metrics: ReconcilerMetrics,
+        *,
+        every_s: float,
+        anew_s: float = ANEW_S,
+        settle_s: float = SETTLE_S,
+    ) -> None:
+        self._source, self._reader, self._metrics = source, reader, metrics
+        self._every_s, self._anew_s, self._settle_s = every_s, anew_s, settle_s
+        self._stopping = asyncio.Event()
+
+    def stop(self) -> None:
+        """Asks it to end; nothing is half done by a round that is cut."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Until `stop`. What does not answer is asked again in the next round."""
+        await until(self._stopping, self._run())
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        reconciler, begun = Reconciler(self._source, self._reader), loop.time()
+        while True:
+            if loop.time() >= begun + self._anew_s:
+                reconciler, begun = Reconciler(self._source, self._reader), loop.time()
+            try:
+                await self._round(reconciler)
+            except (MemberflowError, KafkaError, OSError, TimeoutError) as error:
+                log.warning("rows and facts not compared", error=str(error))
+            await asyncio.sleep(self._every_s)
+
+    async def _round(self, reconciler: Reconciler) -> None:
+        differ = await reconciler.check()
+        for mismatch in differ:
+            log.error("rows are not the facts of the topic", mismatch=str(mismatch), kind=mismatch.kind)
+        counts = Counter(mismatch.kind for mismatch in differ)
+        counts["gap"] = await self._gap(reconciler)
+        self._metrics.compared({kind: counts[kind] for kind in KINDS})
+        log.info("rows and facts compared", differ=len(differ), missing=counts["gap"])
+
+    async def _gap(self, reconciler: Reconciler) -> int:
+        """How many numbers the table lacks, and still lacks a moment later."""
+        first = await asyncio.to_thread(reconciler.completeness)
+        if not any(it.missing for it in first):
+            return 0
+        await asyncio.sleep(self._settle_s)
+        then = {it.partition: it.missing for it in await asyncio.to_thread(reconciler.completeness)}
+        return sum(min(it.missing, then.get(it.partition, 0)) for it in first)
 
 
 async def _tally(

@@ -157,13 +157,12 @@ class RedisStore:
     async def offsets(self, partitions: Sequence[int]) -> dict[int, int | None]:
         """Next offset to read per partition."""
         found = await self._each(partitions, "header", "offset")
-        return {partition: int(offset) if offset else None for partition, offset in found}
+        return {partition: int(reply[0]) if reply and reply[0] else None for partition, reply in found}
 
     async def headers(self, partitions: Sequence[int]) -> dict[int, Header | None]:
         """The head of each partition; one command a partition, so it is of one commit."""
-        commands = [("HMGET", self._key(number, "header"), *_HEADER) for number in partitions]
-        replies = await self._link.pipeline(commands)
-        return {number: _header(reply) for number, reply in zip(partitions, replies, strict=True)}
+        found = await self._each(partitions, "header", *_HEADER)
+        return {partition: _header(reply) if reply else None for partition, reply in found}
 
     async def halt(self, partition: int, reason: str) -> None:
         """Refuse the partition to every owner, in a key of its own that outlives a rebuild."""
@@ -171,12 +170,22 @@ class RedisStore:
 
     async def halted(self, partitions: Sequence[int]) -> dict[int, str]:
         """The halted ones among these."""
-        found = await self._each(partitions, "halted", "reason")
-        return {partition: reason.decode() for partition, reason in found if reason is not None}
+        halted = {}
+        for partition, reply in await self._each(partitions, "halted", "reason"):
+            if reply is None:
+                name = self._key(partition, "halted")
+                halted[partition] = f"{name} is a {(await self._link.call('TYPE', name)).decode()}"
+            elif reply[0] is not None:
+                halted[partition] = reply[0].decode()
+        return halted
 
     async def resume(self, partition: int) -> bool:
         """Take the halt away."""
-        return bool(await self._link.call("HDEL", self._key(partition, "halted"), "reason"))
+        name = self._key(partition, "halted")
+        try:
+            return bool(await self._link.call("HDEL", name, "reason"))
+        except StateLost:
+            return bool(await self._link.call("UNLINK", name))
 
     async def wipe(self, partition: int) -> None:
         """Forget the partition by one command."""
@@ -186,8 +195,16 @@ class RedisStore:
         """Close the connections."""
         await self._link.close()
 
-    async def _each(self, numbers: Sequence[int], part: Part, field: str) -> list[tuple[int, bytes | None]]:
-        replies = await self._link.pipeline(("HGET", self._key(number, part), field) for number in numbers)
+    async def _each(
+        self, numbers: Sequence[int], part: Part, *fields: str
+    ) -> list[tuple[int, list[bytes | None] | None]]:
+        """The same fields of each partition's hash; None for a key that is no hash: it must not hide the others."""
+        try:
+            replies = await self._link.pipeline(("HMGET", self._key(number, part), *fields) for number in numbers)
+        except StateLost:
+            if len(numbers) == 1:
+                return [(numbers[0], None)]
+            return [pair for number in numbers for pair in await self._each([number], part, *fields)]
         return list(zip(numbers, replies, strict=True))
 
     def _key(self, partition: int, part: str) -> str:

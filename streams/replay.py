@@ -10,13 +10,15 @@ import argparse
 import asyncio
 import gzip
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 from msgspec import Struct
 
+from processors.member import Member
 from processors.output import Failure, Halt, Output, RecordLike, RuleFailed
 from processors.partition import Partition
 from schemas import aggregates
@@ -31,7 +33,7 @@ from schemas.topics import topics
 from streams.dead_letters import rule_failures
 from streams.errors import PartitionHalted, StateLost
 from streams.lane import crc
-from streams.loading import load
+from streams.loading import load, read_member
 from streams.log_reader import LogReader
 from streams.memory_store import MemoryStore
 from streams.store import Acquired, Commit, Dump, Identity
@@ -39,7 +41,15 @@ from streams.store import Acquired, Commit, Dump, Identity
 CHUNK = 5_000
 """The worker's longest chunk unless its settings say otherwise."""
 
-LOG_GONE = "begin with a snapshot that is recent enough: `memberflow rebuild --from FOLDER`"
+LOG_GONE = "begin with a snapshot that is recent enough: name its folder with --from"
+
+
+class Source(Protocol):
+    """What a log is read through: see `LogReader`."""
+
+    async def bounds(self, partition: int) -> tuple[int, int]: ...
+    async def offset_at(self, partition: int, timestamp: int) -> int | None: ...
+    def read(self, partition: int, start: int, end: int) -> AsyncIterator[Sequence[RecordLike]]: ...
 
 
 class Manner(Struct, frozen=True):
@@ -103,6 +113,10 @@ class Replay:
         image = await self._store.dump(self.partition)
         assert image is not None, "begin() comes first"
         return image
+
+    async def member(self, member_id: str) -> Member | None:
+        """A member as it stands, with its pages; None for one not seen yet."""
+        return await read_member(self._store, self.partition, member_id)
 
     async def digests(self) -> Digests:
         """What came of all records so far."""
@@ -246,16 +260,28 @@ async def from_log(
     replay = Replay(identity, names.actions.name, partition, skip=skip, manner=Manner(hash=False), hear=hear)
     await replay.begin(image)
     async with LogReader(bootstrap, names.actions.name) as reader:
-        first, end = await reader.bounds(partition)
-        if first > replay.next_offset or until > end:
-            held = f"partition {partition} of the log holds offsets {first} to {end}"
-            raise StateLost(f"{held}, wanted are {replay.next_offset} to {until}", remedy=LOG_GONE)
-        async for records in reader.read(partition, replay.next_offset, until):
-            await replay.feed(records)
-            progress(len(records))
+        await follow(replay, reader, until, progress)
+    return replay
+
+
+async def follow(
+    replay: Replay,
+    source: Source,
+    until: int,
+    progress: Callable[[int], None] = lambda count: None,
+    feed: Callable[[Sequence[RecordLike]], Awaitable[None]] | None = None,
+) -> None:
+    """Let a replay go on as far as `until`, fed by itself or by `feed`. Raises `StateLost` as `from_log` does."""
+    partition = replay.partition
+    first, end = await source.bounds(partition)
+    if first > replay.next_offset or until > end:
+        held = f"partition {partition} of the log holds offsets {first} to {end}"
+        raise StateLost(f"{held}, wanted are {replay.next_offset} to {until}", remedy=LOG_GONE)
+    async for records in source.read(partition, replay.next_offset, until):
+        await (feed or replay.feed)(records)
+        progress(len(records))
     if replay.failures:
         raise StateLost(f"partition {partition}: rules raise at {sorted(replay.failures)}, and no dead letter says so")
-    return replay
 
 
 async def digests_of(

@@ -13,6 +13,7 @@ from processors.partitioner import partition_of
 from schemas.actions import Action
 from schemas.decoding import decode
 from schemas.verdicts import Reason, Rejected
+from streams.clients import stop_producer
 from streams.errors import BrokerUnavailable
 
 ANSWER_S = 60.0
@@ -88,7 +89,7 @@ async def send(
             what, remedy="check Kafka, then send the file again: what came twice counts once"
         ) from error
     finally:
-        await producer.stop()
+        await stop_producer(producer)
     return Sent(sent, bad)
 
 

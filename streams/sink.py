@@ -26,13 +26,15 @@ from aiokafka.errors import (
 )
 from aiokafka.structs import ConsumerRecord, OffsetAndMetadata, TopicPartition
 
-from schemas.tables import AGGREGATES, BLOCK_ROWS_MAX, FACTS, month_of
+from schemas.tables import AGGREGATES, BLOCK_ROWS_MAX, BOARDS, FACTS, Table, month_of
 from schemas.topics import topics
 from streams.analytics import AnalyticsStore, Block, Blocks, StatementRefused
+from streams.clients import stop_consumer
 from streams.errors import AnalyticsUnavailable, BrokerUnavailable, MemberflowError
-from streams.log_reader import stop_consumer
 from streams.sequence import LastSeen
 from streams.sink_start import ANSWER_S, Start, committed, group_of, highest_rows, start_of
+from streams.staying import until
+from streams.watchdog import WATCHDOG_SECONDS, GroupWatch, Watchdog
 
 log = structlog.get_logger()
 
@@ -47,7 +49,8 @@ ROWS_IN_HAND_MAX = 2 * BLOCK_ROWS_MAX
 BACKOFF_S_MIN = 0.5
 BACKOFF_S_MAX = 30.0
 # How long a stop waits for an insert that does not succeed: what is not committed is read again by the next.
-STOP_S = 10.0
+# Leaving the group comes after it, and the whole process ends within about 5 s.
+STOP_S = 2.0
 POLL_MS = 50
 FETCH_RECORDS = 10_000
 
@@ -61,6 +64,14 @@ class SinkMetrics(Protocol):
     def stopped_partitions(self, count: int) -> None: ...
     def stored(self, partition: int, timestamp_ms: int, behind: int) -> None:
         """The stamp of a partition's last stored fact, and how many facts are not stored yet."""
+        ...
+
+    def waiting(self, partition: int, since_ms: int, behind: int) -> None:
+        """The stamp of a partition's oldest fact that is not stored yet, and how many these are."""
+        ...
+
+    def let_go(self) -> None:
+        """The partitions are somebody else's: what was told of them is no longer true."""
         ...
 
 
@@ -80,6 +91,12 @@ class _BucketHead(msgspec.Struct, gc=False):
     kind: str
 
 
+class _PlaceHead(msgspec.Struct, gc=False):
+    board: str
+    place: int
+
+
+_place_head = msgspec.json.Decoder(_PlaceHead).decode
 _fact_head = msgspec.json.Decoder(_FactHead).decode
 _bucket_head = msgspec.json.Decoder(_BucketHead).decode
 
@@ -89,7 +106,9 @@ class _Place(msgspec.Struct):
 
     next_offset: int
     seen: LastSeen
+    stored: int  # as `next_offset`, of what is stored
     timestamp: int = 0
+    since: int = 0  # the stamp of the oldest fact that is not stored
     halt: str = ""
 
 
@@ -120,6 +139,7 @@ class Sink(ConsumerRebalanceListener):  # type: ignore[misc]
         *,
         metrics: SinkMetrics | None = None,
         crash: Callable[[str], None] = lambda _: None,
+        watchdog_s: float = WATCHDOG_SECONDS,
     ) -> None:
         self._source = source
         self._store = store
@@ -127,15 +147,26 @@ class Sink(ConsumerRebalanceListener):  # type: ignore[misc]
         self._crash = crash
         names = topics(source.log)
         self._facts_topic, self._aggregates_topic = names.facts.name, names.aggregates.name
+        self._boards_topic = names.boards.name
         self._places: dict[TopicPartition, _Place] = {}
         self._facts, self._totals = _Load(), _Load()
         self._flush_s = FLUSH_S_MIN
+        # While the store answers and refuses: a person has to look, and starting again would not help.
+        self._refused = False
         # Counts assignments: what was begun under an older one commits nothing.
         self._generation = 0
         self._stopping = asyncio.Event()
         self._putting: asyncio.Task[None] | None = None
         self._acquiring: asyncio.Task[None] | None = None
         self._consumer: Any = None
+        self._watch = GroupWatch(
+            source.bootstrap,
+            group_of(source.log),
+            (self._facts_topic, self._aggregates_topic, self._boards_topic),
+            Watchdog(watchdog_s, lambda: asyncio.to_thread(store.query, "SELECT 1")),
+            partitions=lambda: self._consumer.partitions_for_topic(self._facts_topic) or (),
+            mine=self._may_stand_still,
+        )
 
     # -- life ----------------------------------------------------------------------
 
@@ -149,18 +180,21 @@ class Sink(ConsumerRebalanceListener):  # type: ignore[misc]
         return {at.partition: place.halt for at, place in self._places.items() if place.halt}
 
     async def run(self) -> None:
-        """Reads and stores until `stop`."""
+        """Reads and stores until `stop`. Raises `Stuck` when nothing moves any more and no other part is to blame."""
         self._consumer = self._new_consumer()
         try:
-            await asyncio.wait_for(self._consumer.start(), ANSWER_S)
-            self._consumer.subscribe([self._facts_topic, self._aggregates_topic], listener=self)
-            while not self._stopping.is_set():
-                await self._turn()
+            await until(self._stopping, self._read(), self._watch.run())
             await self._drain()
         except (KafkaError, OSError, TimeoutError) as error:
             raise BrokerUnavailable(f"the sink lost Kafka ({error!r})") from error
         finally:
             await self._end()
+
+    async def _read(self) -> None:
+        await asyncio.wait_for(self._consumer.start(), ANSWER_S)
+        self._consumer.subscribe([self._facts_topic, self._aggregates_topic, self._boards_topic], listener=self)
+        while not self._stopping.is_set():
+            await self._turn()
 
     def _new_consumer(self) -> Any:
         return AIOKafkaConsumer(
@@ -169,7 +203,7 @@ class Sink(ConsumerRebalanceListener):  # type: ignore[misc]
             isolation_level="read_committed",
             auto_offset_reset="none",
             enable_auto_commit=False,
-            # Facts and aggregates of a partition go to the same process.
+            # What is said of a partition goes to the same process.
             partition_assignment_strategy=(RangePartitionAssignor,),
             session_timeout_ms=6_000,
             heartbeat_interval_ms=1_500,
@@ -194,6 +228,10 @@ class Sink(ConsumerRebalanceListener):  # type: ignore[misc]
                 await asyncio.gather(task, return_exceptions=True)
         await stop_consumer(self._consumer)
 
+    def _may_stand_still(self) -> dict[TopicPartition, bool]:
+        held = {at for at, place in self._places.items() if place.halt or self._refused}
+        return {at: at in held for at in self._consumer.assignment()}
+
     # -- partitions ----------------------------------------------------------------------
 
     async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
@@ -201,6 +239,9 @@ class Sink(ConsumerRebalanceListener):  # type: ignore[misc]
         self._generation += 1
         self._places.clear()
         self._facts, self._totals = _Load(), _Load()
+        self._refused = False
+        if self._metrics is not None:
+            self._metrics.let_go()
 
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
         """Lets them wait until a task has found out where to start: neither raises nor waits here."""
@@ -224,19 +265,19 @@ class Sink(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def _starts(self, wanted: set[TopicPartition]) -> dict[TopicPartition, Start]:
         known = await committed(self._source.bootstrap, group_of(self._source.log))
-        in_facts, in_totals = await asyncio.to_thread(highest_rows, self._store, self._source.log)
+        highest = await asyncio.to_thread(highest_rows, self._store, self._source.log)
+        held = dict(zip((self._facts_topic, self._aggregates_topic, self._boards_topic), highest, strict=True))
         first = await asyncio.wait_for(self._consumer.beginning_offsets(wanted), ANSWER_S)
         end = await asyncio.wait_for(self._consumer.end_offsets(wanted), ANSWER_S)
         starts = {}
         for at in wanted:
-            rows = in_facts if at.topic == self._facts_topic else in_totals
             place = known.get(at)
             was = None if place is None else (place.offset, place.metadata)
-            starts[at] = start_of(was, rows.get(at.partition), first[at], end[at])
+            starts[at] = start_of(was, held[at.topic].get(at.partition), first[at], end[at])
         return starts
 
     def _begin(self, at: TopicPartition, start: Start) -> None:
-        self._places[at] = _Place(start.next_offset, start.seen)
+        self._places[at] = _Place(start.next_offset, start.seen, start.next_offset)
         log.info("sink starts", topic=at.topic, partition=at.partition, next_offset=start.next_offset)
         if start.halt:
             self._halt(at, start.halt)
@@ -250,8 +291,12 @@ class Sink(ConsumerRebalanceListener):  # type: ignore[misc]
         self._places[at].halt = why
         self._consumer.pause(at)
         log.error("sink stopped a partition", topic=at.topic, partition=at.partition, why=why)
+        self._tell_stopped()
+
+    def _tell_stopped(self) -> None:
         if self._metrics is not None:
-            self._metrics.stopped_partitions(len(self.halted))
+            waiting = {at.partition for at, place in self._places.items() if place.halt or self._refused}
+            self._metrics.stopped_partitions(len(waiting))
 
     # -- reading ----------------------------------------------------------------------
 
@@ -303,10 +348,12 @@ class Sink(ConsumerRebalanceListener):  # type: ignore[misc]
 
     def _take_facts(self, at: TopicPartition, place: _Place, records: list[ConsumerRecord]) -> None:
         seen, add, repeats = place.seen, self._facts.blocks.add, 0
+        place.since = place.since or records[0].timestamp
         for record in records:
             try:
                 head = _fact_head(record.value)
-            except msgspec.DecodeError as error:
+                month = month_of(head.effective_at)
+            except (msgspec.DecodeError, ValueError, OverflowError) as error:  # no such month: a year above 9999
                 self._halt(at, f"the fact at offset {record.offset} cannot be read: {error}")
                 break
             answer = seen.admit(head.n)
@@ -314,24 +361,33 @@ class Sink(ConsumerRebalanceListener):  # type: ignore[misc]
                 self._halt(at, f"fact {head.n} at offset {record.offset} follows fact {seen.n}: some are missing")
                 break
             if answer == "next":
-                add(FACTS, month_of(head.effective_at), record.offset, record.value)
+                add(FACTS, month, record.offset, record.value)
                 seen.row = record.offset
             else:
                 repeats += 1
             place.next_offset = record.offset + 1
             place.timestamp = record.timestamp
-        if repeats and self._metrics is not None:
-            self._metrics.repeats_dropped(repeats)
+        if self._metrics is not None:
+            if repeats:
+                self._metrics.repeats_dropped(repeats)
+            self._metrics.waiting(at.partition, place.since, self._behind(at, place.stored))
 
     def _take_totals(self, at: TopicPartition, place: _Place, records: list[ConsumerRecord]) -> None:
         for record in records:
             try:
-                table = AGGREGATES[_bucket_head(record.value).kind]
+                table = self._table_of(at, record.value)
             except (msgspec.DecodeError, KeyError) as error:
-                self._halt(at, f"the aggregate at offset {record.offset} cannot be read: {error}")
+                self._halt(at, f"the row at offset {record.offset} of {at.topic} cannot be read: {error}")
                 break
             self._totals.blocks.add(table, 0, record.offset, record.value)
             place.next_offset, place.seen.row = record.offset + 1, record.offset
+
+    def _table_of(self, at: TopicPartition, value: bytes) -> Table:
+        """Where a message belongs that is no fact. Raises for one that nobody can read."""
+        if at.topic == self._boards_topic:
+            _place_head(value)
+            return BOARDS
+        return AGGREGATES[_bucket_head(value).kind]
 
     def _in_hand(self) -> int:
         return self._facts.blocks.count + self._totals.blocks.count
@@ -374,15 +430,28 @@ class Sink(ConsumerRebalanceListener):  # type: ignore[misc]
             try:
                 await asyncio.to_thread(self._store.insert, block)
             except (AnalyticsUnavailable, StatementRefused) as error:
-                log.warning("insert failed and is repeated", table=block.table.name, error=str(error))
-                if self._metrics is not None:
-                    self._metrics.insert_failed()
+                self._failed(block, error, generation)
                 await asyncio.sleep(_backoff(attempt))
                 attempt += 1
                 continue
+            self._take_note(refused=False, generation=generation)
             if self._metrics is not None:
                 self._metrics.rows_inserted(block.table.name, len(block.bodies), loop.time() - began)
             return
+
+    def _failed(self, block: Block, error: MemberflowError, generation: int) -> None:
+        """An outage passes by itself. What is refused waits for a person, who may cure it while we try."""
+        refused = isinstance(error, StatementRefused)
+        tell, event = (log.error, "insert refused") if refused else (log.warning, "insert failed")
+        tell(f"{event} and is repeated", table=block.table.name, error=str(error))
+        self._take_note(refused=refused, generation=generation)
+        if self._metrics is not None:
+            self._metrics.insert_failed()
+
+    def _take_note(self, *, refused: bool, generation: int) -> None:
+        if refused != self._refused and generation == self._generation:
+            self._refused = refused
+            self._tell_stopped()
 
     async def _commit(self, marks: dict[TopicPartition, _Mark], generation: int) -> None:
         places = {at: OffsetAndMetadata(mark.next_offset, mark.metadata) for at, mark in marks.items()}
@@ -401,12 +470,17 @@ class Sink(ConsumerRebalanceListener):  # type: ignore[misc]
             return
 
     def _tell_stored(self, marks: dict[TopicPartition, _Mark]) -> None:
-        if self._metrics is None:
-            return
         for at, mark in marks.items():
-            if at.topic == self._facts_topic and mark.timestamp:
-                end = self._consumer.highwater(at) or mark.next_offset
-                self._metrics.stored(at.partition, mark.timestamp, max(0, end - mark.next_offset))
+            place = self._places.get(at)
+            if place is not None:
+                place.stored = mark.next_offset
+                place.since = 0 if place.next_offset == mark.next_offset else mark.timestamp
+            if self._metrics is not None and at.topic == self._facts_topic and mark.timestamp:
+                self._metrics.stored(at.partition, mark.timestamp, self._behind(at, mark.next_offset))
+
+    def _behind(self, at: TopicPartition, next_offset: int) -> int:
+        """How many facts lie between what is stored and the end that the last fetch saw."""
+        return max(0, (self._consumer.highwater(at) or next_offset) - next_offset)
 
 
 def _backoff(attempt: int) -> float:

@@ -12,11 +12,11 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
-from schemas.tables import AGGREGATES, BLOCK_ROWS_MAX, FACTS
+from schemas.tables import AGGREGATES, BLOCK_ROWS_MAX, BOARDS, FACTS
 from schemas.topics import topics
 from streams.analytics import Reader
+from streams.clients import stop_consumer
 from streams.errors import BrokerUnavailable, UsageError
-from streams.log_reader import stop_consumer
 from streams.sequence import LastSeen, decode
 
 ANSWER_S = 30.0
@@ -65,13 +65,13 @@ def start_of(committed: tuple[int, str] | None, highest: int | None, first: int,
     return Start(max(wanted, first), seen)
 
 
-def highest_rows(store: Reader, log: str) -> tuple[dict[int, int], dict[int, int]]:
-    """By partition, the highest topic offset among the facts, and among the aggregates, that the tables hold."""
+def highest_rows(store: Reader, log: str) -> tuple[dict[int, int], dict[int, int], dict[int, int]]:
+    """By partition, the highest topic offset among the facts, the aggregates and the boards that the tables hold."""
     totals: dict[int, int] = {}
     for table in AGGREGATES.values():
         for partition, highest in _highest(store, table.name, log).items():
             totals[partition] = max(highest, totals.get(partition, -1))
-    return _highest(store, FACTS.name, log), totals
+    return _highest(store, FACTS.name, log), totals, _highest(store, BOARDS.name, log)
 
 
 def _highest(store: Reader, table: str, log: str) -> dict[int, int]:

@@ -79,6 +79,13 @@ def newest(folder: Path, log: str, partition: int) -> Snapshot:
     return read(found[-1])
 
 
+def nearest(folder: Path, log: str, partition: int, offset: int) -> Snapshot | None:
+    """The newest image of a partition that stands at an offset or below it."""
+    prefix = _prefix(log, partition)
+    below = [path for path in files(folder, log, partition) if int(path.stem.removeprefix(prefix)) <= offset]
+    return read(below[-1]) if below else None
+
+
 def read(path: Path) -> Snapshot:
     """One file. Raises `InputInvalid` for one that is not whole."""
     try:

@@ -48,15 +48,15 @@ class Acquired(msgspec.Struct, frozen=True):
     buckets: dict[str, bytes]
 
 
-Refusal = Literal["EMPTY", "OTHER", "NEWER", "HALTED"]
+Refusal = Literal["EMPTY", "LOST", "OTHER", "NEWER", "HALTED"]
 
 
 class Refused(msgspec.Struct, frozen=True):
     """Why a partition was not given.
 
-    EMPTY: never bootstrapped, or everything was lost. OTHER: not the partition it should be (another
-    log, topic or partition count, or a key of a wrong type). NEWER: newer code has written here.
-    HALTED: halted, the reason is the detail.
+    EMPTY: never bootstrapped, or everything was lost. LOST: damaged, by a key of a wrong type or a header
+    that lacks a part: this partition alone must be rebuilt. OTHER: not the partition it should be (another
+    log, topic or partition count). NEWER: newer code has written here. HALTED: halted, the reason is the detail.
     """
 
     answer: Refusal
@@ -183,16 +183,16 @@ class StateStore(Protocol):
         """The partition between two commits; None where there is no header."""
 
     async def offsets(self, partitions: Sequence[int]) -> dict[int, int | None]:
-        """Next offset to read per partition, None where there is no header."""
+        """Next offset to read per partition, None where there is no header that can be read."""
 
     async def headers(self, partitions: Sequence[int]) -> dict[int, Header | None]:
-        """The head of each partition as one commit left it, None where there is none."""
+        """The head of each partition as one commit left it, None where there is none that can be read."""
 
     async def halt(self, partition: int, reason: str) -> None:
         """Refuse the partition to every owner until it is resumed; kept over restarts."""
 
     async def halted(self, partitions: Sequence[int]) -> dict[int, str]:
-        """The halted ones among these, with their reasons."""
+        """The halted ones among these, with their reasons; whatever stands in the place of a halt is one."""
 
     async def resume(self, partition: int) -> bool:
         """Take the halt away; False where there was none."""

@@ -13,6 +13,7 @@ from streams.errors import PublishFailed
 from streams.lane import Lane
 from streams.ownership import Ownership
 from streams.publisher import Publisher
+from streams.watchdog import Watchdog
 
 log = structlog.get_logger()
 
@@ -22,15 +23,12 @@ COLLECT_SECONDS = 30.0
 """The automatic collector is off; a worker that is never idle collects this often all the same."""
 
 
-class Stuck(Exception):
-    """A partition that is not halted has lag, Kafka and Redis answer, and nothing has moved: end the process."""
-
-
 class Ticker:
     """Keeps the clocks of the owned partitions moving while nobody sends anything."""
 
     def __init__(self, ownership: Ownership, publisher: Publisher, *, watchdog_s: float) -> None:
-        self.ownership, self.publisher, self.watchdog_s = ownership, publisher, watchdog_s
+        self.ownership, self.publisher = ownership, publisher
+        self._watchdog = Watchdog(watchdog_s, self._ask)
         self._next_tick: dict[int, float] = {}
         self._next_collection = monotonic() + COLLECT_SECONDS
 
@@ -46,7 +44,10 @@ class Ticker:
 
     async def _ticks(self) -> None:
         due = [(p, lane) for p, lane in self.ownership.lanes.items() if self._is_due(p, lane)]
-        await asyncio.gather(*(self._tick(partition, lane) for partition, lane in due))
+        errors = await asyncio.gather(*(self._tick(partition, lane) for partition, lane in due))
+        failed = {p: error for (p, _), error in zip(due, errors, strict=True) if error is not None}
+        if failed:
+            log.warning("ticks not sent", partitions=[*failed], error=str(next(iter(failed.values()))))
 
     def _is_due(self, partition: int, lane: Lane) -> bool:
         """At the log's end only, and only when the last tick has come back: else a backlog becomes a storm."""
@@ -57,14 +58,15 @@ class Ticker:
         overdue = lane.fold.timers.overdue(lane.fold.state.clock) > 0 or lane.fold.state.sweep_until > 0
         return overdue or monotonic() >= self._next_tick.get(partition, 0.0)
 
-    async def _tick(self, partition: int, lane: Lane) -> None:
+    async def _tick(self, partition: int, lane: Lane) -> PublishFailed | None:
         self._next_tick[partition] = monotonic() + TICK_SECONDS
         lane.tick_sent, lane.tick_back = True, False
         try:
             await self.publisher.tick(partition, lane.acquired.owner, lane.fold.state.clock)
         except PublishFailed as error:
             lane.tick_sent = False
-            log.warning("tick not sent", partition=partition, error=str(error))
+            return error
+        return None
 
     async def _each_second(self) -> None:
         ownership = self.ownership
@@ -75,18 +77,15 @@ class Ticker:
         if idle or monotonic() >= self._next_collection:
             gc.collect()
             self._next_collection = monotonic() + COLLECT_SECONDS
-        stuck = [p for p in offsets if not ownership.consumer.at_end(p) and self._still(p)]
-        if stuck and await self._others_answer():
-            raise Stuck(f"partitions {stuck} have lag and have not moved for {self.watchdog_s:.0f} s")
+        if self._watchdog.due():
+            lagging = [partition for partition, lane in ownership.lanes.items() if self._lags(partition, lane)]
+            await self._watchdog.look({partition: ownership.moved_at.get(partition) for partition in lagging})
 
-    def _still(self, partition: int) -> bool:
-        return monotonic() - self.ownership.moved_at.get(partition, monotonic()) > self.watchdog_s
+    def _lags(self, partition: int, lane: Lane) -> bool:
+        """A consumer that fetches no more knows of no lag, but our own tick stands in the log and does not come."""
+        return not self.ownership.consumer.at_end(partition) or (lane.tick_sent and not lane.tick_back)
 
-    async def _others_answer(self) -> bool:
-        """Whether it is us: with Kafka or Redis away, standing still is right."""
-        try:
-            await asyncio.wait_for(self.ownership.store.offsets([0]), timeout=2)
-            await asyncio.wait_for(self.ownership.consumer.first_offset(0), timeout=5)
-        except Exception:  # noqa: BLE001 - whatever it is, somebody else does not answer
-            return False
-        return True
+    async def _ask(self) -> None:
+        """Raises with Kafka or Redis away: standing still is right then."""
+        await self.ownership.store.offsets([0])
+        await self.ownership.consumer.first_offset(0)

@@ -5,6 +5,7 @@ difference is a person's decision. The one change made here is the end of an imp
 """
 
 import socket
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
@@ -37,6 +38,8 @@ class Difference(NamedTuple):
 
 
 CREATED = "topic"
+SHOWN_SECONDS = 30.0
+"""The controller acknowledges a change before the brokers show it: milliseconds, or seconds on a busy machine."""
 
 
 @contextmanager
@@ -88,9 +91,11 @@ def set_stamp(client: KafkaAdminClient, name: str, stamp: Stamp) -> None:
     """Switches how a topic's new records are stamped; old stamps stay. The end of an import (`--finish`)."""
     resource = ConfigResource(ConfigResourceType.TOPIC, name, {"message.timestamp.type": stamp})
     client.alter_configs([resource])
-    found = _configs(client, [name])[name]["message.timestamp.type"]
-    if found != stamp:
-        raise KafkaError(f"{name} still stamps its records with {found}")
+    deadline = time.monotonic() + SHOWN_SECONDS
+    while (found := _configs(client, [name])[name]["message.timestamp.type"]) != stamp:
+        if time.monotonic() > deadline:
+            raise KafkaError(f"{name} still stamps its records with {found}")
+        time.sleep(0.05)
 
 
 def _listens(server: str) -> bool:

@@ -18,8 +18,13 @@ from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
+from streams.clients import stop_consumer
+
 POLL_SECONDS = 0.05
 """How long a fetch may wait while partitions that were released meanwhile have buffered records."""
+
+HINT_SECONDS = 10.0
+"""Waited for in the thread too: aiokafka's commit waits for ever for a coordinator, and the thread for its calls."""
 
 FETCH_WAIT_MS = 100
 """The broker's wait. A partition that was not part of the open fetch request waits for it: Faust's 1.5 s is seen."""
@@ -45,6 +50,12 @@ class ChunkThread(driver.AIOKafkaConsumerThread):
             assert hasattr(consumer, name), f"aiokafka has no {name} any more"
             setattr(consumer, name, value)
         return consumer
+
+    async def on_thread_stop(self) -> None:
+        """In bounded time: while the process ends, its event loop stands still until this thread has ended."""
+        await super(driver.AIOKafkaConsumerThread, self).on_thread_stop()  # theirs would wait for aiokafka for ever
+        if self._consumer is not None:
+            await stop_consumer(self._consumer)
 
     async def _fetch_records(self, *args: Any, **kwargs: Any) -> dict[TP, list[ConsumerRecord]]:
         try:
@@ -124,13 +135,13 @@ class ChunkConsumer(driver.Consumer):
         """Tell Kafka how far we are, for lag tools. True says that this generation may still commit."""
         found = {TopicPartition(tp.topic, tp.partition): OffsetAndMetadata(o, "") for tp, o in offsets.items()}
         try:
-            await asyncio.wait_for(self._thread.call_thread(self._commit_in_thread, found), timeout=10)
+            await asyncio.wait_for(self._thread.call_thread(self._commit_in_thread, found), timeout=HINT_SECONDS + 1)
         except (RuntimeError, TimeoutError):  # Kafka's errors, and those of a thread that has ended
             return False
         return True
 
     async def _commit_in_thread(self, offsets: dict[TopicPartition, OffsetAndMetadata]) -> None:
-        await self._thread._ensure_consumer().commit(offsets)
+        await asyncio.wait_for(self._thread._ensure_consumer().commit(offsets), timeout=HINT_SECONDS)
 
     async def _drain_messages(self, fetcher: Any) -> None:
         """Fetch for those that are ready, and hand over what came, a chunk a partition."""

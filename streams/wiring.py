@@ -7,10 +7,12 @@ in one place.
 from __future__ import annotations
 
 import asyncio
+import difflib
 import getpass
 import os
+import re
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from contextlib import asynccontextmanager
 from functools import cached_property
 from importlib.metadata import packages_distributions
@@ -35,6 +37,9 @@ WIDE = 200
 
 STACK_ENV = Path(".stack/stack.env")
 """What `python -m infra.stack up` leaves in the folder one stands in; read unless another file is named."""
+
+ASSIGNED = re.compile(r"^\s*(?:export\s+)?(\w+)\s*=", re.MULTILINE)
+NOT_SETTINGS = {"MEMBERFLOW_ENV_FILE", "MEMBERFLOW_SECRETS_DIR", "MEMBERFLOW_TEST_NO_SKIP"}
 
 
 class Invocation:
@@ -62,9 +67,14 @@ class Invocation:
             raise UsageError(f"there is no folder {self._secrets}", remedy="name it with --secrets-dir")
         file = self._env_file or (STACK_ENV if STACK_ENV.is_file() else None)
         try:
+            if unknown := unknown_names([*self.environ, *assigned(file), *secret_names(self._secrets)]):
+                raise UsageError(unknown, remedy="correct it, or take it away")
             return Settings(_env_file=file, _secrets_dir=self._secrets)
         except ValidationError as error:
             raise UsageError(wrong_settings(error), remedy="see `memberflow config show --help`") from error
+        except UnicodeDecodeError as error:
+            where = " or ".join(str(place) for place in (file, self._secrets) if place)
+            raise UsageError(f"{where} is not text in UTF-8 ({error.reason})", remedy="write it anew") from error
         except SettingsError as error:
             raise UsageError(f"settings: {error}", remedy="see `memberflow config show --help`") from error
 
@@ -132,6 +142,29 @@ def refuse_two_owners() -> None:
             raise RefusedToStart(what, remedy="uninstall both, then install memberflow in an environment of its own")
 
 
+def assigned(file: Path | None) -> list[str]:
+    """The names an env file sets."""
+    return ASSIGNED.findall(file.read_text(encoding="utf-8")) if file else []
+
+
+def secret_names(folder: Path | None) -> list[str]:
+    """The settings that a folder of secrets names, as the environment would; hidden files are none."""
+    files = [it for it in folder.iterdir() if it.is_file() and not it.name.startswith(".")] if folder else []
+    return [f"MEMBERFLOW_{it.name.upper()}" for it in files]
+
+
+def unknown_names(names: Iterable[str]) -> str:
+    """The names with our prefix that are no setting, each with the nearest that is one: a slip must not pass."""
+    known, found = list(Settings.model_fields), []
+    for name in names:
+        prefix, _, rest = name.upper().partition("_")
+        setting = rest.partition("__")[0].lower()
+        if prefix == "MEMBERFLOW" and name.upper() not in NOT_SETTINGS and setting not in known:
+            near = difflib.get_close_matches(setting, known, 1)
+            found.append(f"{name} is no setting" + (f", do you mean MEMBERFLOW_{near[0].upper()}?" if near else ""))
+    return "; ".join(found)
+
+
 def wrong_settings(error: ValidationError) -> str:
     """Every wrong setting under the name it has in the environment."""
     found = []
@@ -148,6 +181,12 @@ def masked(url: str) -> str:
     user = where[0].partition(":")[0]
     safe = f"{user}:***@{where[2]}" if where[0] else where[2]
     return urlunsplit((parts.scheme, safe, parts.path, "***" if parts.query else "", ""))
+
+
+def masked_place(url: str) -> str:
+    """A receiver's address without what may let others in: its path is often a secret too."""
+    parts = urlsplit(masked(url))
+    return urlunsplit(parts._replace(path="/***" if parts.path.strip("/") else parts.path))
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

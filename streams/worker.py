@@ -18,7 +18,6 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import islice
 from time import perf_counter
 
 from aiokafka import ConsumerRecord
@@ -28,7 +27,7 @@ from schemas import member as member_codec
 from schemas.decoding import Decoded, decode
 from schemas.metrics import STAGES
 from streams.lane import Lane, NotOurs, crc
-from streams.loading import load
+from streams.loading import keep, load
 from streams.metrics import Metrics
 from streams.publisher import Publisher
 from streams.store import Answer, Commit, StateStore
@@ -89,9 +88,9 @@ class Worker:
         self.metrics["memberflow_chunks_in_flight"].inc()
         try:
             if out.publishes():
+                if lane.unsure:
+                    await self._make_sure(lane)
                 with self.timed("publish"):
-                    if lane.unsure:
-                        await self._make_sure(lane)
                     await self.publisher.publish(lane.fold.number, out, lane.fold.state.clock)
             self.fail("chunk.published")
             with self.timed("commit"):
@@ -104,7 +103,8 @@ class Worker:
     async def _make_sure(self, lane: Lane) -> None:
         """What was read may be another owner's, or of a store that went back: nothing decided on that gets out."""
         ours = lane.acquired
-        got = await self.store.ask(lane.fold.number, ours.incarnation, ours.owner, lane.next_offset)
+        with self.timed("check"):
+            got = await self.store.ask(lane.fold.number, ours.incarnation, ours.owner, lane.next_offset)
         if got[0] is not Answer.OK:
             raise NotOurs(*got)
         lane.unsure = False
@@ -135,10 +135,8 @@ class Worker:
         if answer not in (Answer.OK, Answer.OK_DUPLICATE):
             raise NotOurs(answer, detail)
         lane.next_offset = last.offset + 1
-        lane.cache.update((member_id, (state, fold.members[member_id].pages)) for member_id, state in states.items())
+        keep(lane.cache, fold.members, states, self.cache_per_lane)
         fold.members.clear()
-        for member_id in list(islice(lane.cache, max(0, len(lane.cache) - self.cache_per_lane))):
-            del lane.cache[member_id]
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:

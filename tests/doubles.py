@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import selectors
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from aiokafka.errors import KafkaError, KafkaTimeoutError, MessageSizeTooLargeError
@@ -101,6 +101,28 @@ class MemoryLog:
         """What a consumer is given of start <= offset < end."""
         found = self._slots.get((topic, partition), [])[start:end]
         return [record for record in found if record is not None]
+
+
+class ListSource:
+    """What a log is read through, chunks of one size at a time."""
+
+    def __init__(self, log: MemoryLog, topic: str, chunk: int) -> None:
+        self.log, self.topic, self.chunk = log, topic, chunk
+
+    async def bounds(self, partition: int) -> tuple[int, int]:
+        """From the first record on."""
+        return 0, self.log.end(self.topic, partition)
+
+    async def offset_at(self, partition: int, timestamp: int) -> int | None:
+        """The first offset stamped at or after a time."""
+        records = self.log.read(self.topic, partition)
+        return next((record.offset for record in records if record.timestamp >= timestamp), None)
+
+    async def read(self, partition: int, start: int, end: int) -> AsyncIterator[list[Record]]:
+        """The records of start <= offset < end."""
+        records = self.log.read(self.topic, partition, start, end)
+        for at in range(0, len(records), self.chunk):
+            yield records[at : at + self.chunk]
 
 
 class Line:

@@ -42,6 +42,8 @@ def of_type(kind: inspect.Type) -> st.SearchStrategy[Any]:
             return st.floats(kind.ge, kind.le, allow_nan=False, allow_infinity=False)
         case inspect.DateTimeType():
             return instants
+        case inspect.DateType():
+            return st.dates()
         case inspect.LiteralType():
             return st.sampled_from(kind.values)
         case inspect.NoneType():

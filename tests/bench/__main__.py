@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -14,8 +15,9 @@ import typer
 from msgspec import Struct
 
 from infra.stack import Stack
-from tests.bench import bare, growth, plain_faust, rules_alone, steady, throughput
+from tests.bench import bare, boards, growth, plain_faust, rules_alone, steady, throughput
 from tests.bench.arena import Arena
+from tests.bench.failed import BenchFailed
 from tests.bench.figures import Section, machine, show, write
 from tests.bench.population import Population
 from tests.bench.throughput import Run
@@ -23,7 +25,7 @@ from tests.bench.throughput import Run
 RESULTS = Path("build/bench.json")
 PROFILES = Path("build/profiles")
 ON_ONE_LOG = ("throughput", "bare", "faust")
-PARTS = (*ON_ONE_LOG, "rules", "steady", "growth")
+PARTS = (*ON_ONE_LOG, "rules", "steady", "growth", "boards")
 
 
 class Size(Struct, frozen=True):
@@ -35,6 +37,7 @@ class Size(Struct, frozen=True):
     faust_actions: int = 30_000
     rules_actions: int = 200_000
     steady_seconds: float = 180.0
+    boards_seconds: float = 150.0
     growth_members: tuple[int, ...] = (10_000, 100_000, 1_000_000)
     growth_actions: int = 600_000
 
@@ -46,6 +49,7 @@ QUICK = Size(
     faust_actions=10_000,
     rules_actions=50_000,
     steady_seconds=20.0,
+    boards_seconds=20.0,
     growth_members=(2_000, 10_000, 50_000),
     growth_actions=200_000,
 )
@@ -69,6 +73,8 @@ class Bench:
             await self._apart("steady", self._steady)
         if "growth" in self.wanted:
             await self._apart("growth", self._growth)
+        if "boards" in self.wanted:
+            await self._apart("boards", self._boards)
 
     async def _on_one_log(self) -> None:
         size = self.size
@@ -98,6 +104,9 @@ class Bench:
     def _growth(self, stack: Stack) -> Coroutine[Any, Any, Section]:
         return growth.measure(stack, self.size.growth_members, self.size.growth_actions, self.profiles)
 
+    def _boards(self, stack: Stack) -> Coroutine[Any, Any, Section]:
+        return boards.measure(stack, self.size.members, self.size.boards_seconds, self.profiles)
+
 
 @asynccontextmanager
 async def fresh(name: str) -> AsyncIterator[Stack]:
@@ -120,7 +129,11 @@ def main(
     here = machine()
     bench = Bench(QUICK if quick else Size(), tuple(only or PARTS), PROFILES if profile else None)
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(bench.run())
+        try:
+            asyncio.run(bench.run())
+        except BenchFailed as error:
+            print("\n".join((f"bench: {error}", *getattr(error, "__notes__", ()))), file=sys.stderr)
+            raise typer.Exit(1) from None
     show(bench.sections)
     write(RESULTS, bench.sections, here | {"quick": quick, "profiled": profile})
     if quick:

@@ -14,21 +14,20 @@ from typing import Any
 import redis
 
 from infra.stack import Stack
+from schemas import partition as partition_codec
 from schemas.settings import Settings
 from schemas.topics import topics
 from streams import topics as topic_admin
 from streams.log_reader import LogReader
 from streams.redis_store import RedisStore
+from tests.bench.failed import BenchFailed
 from tests.bench.past import settle
 from tests.bench.population import Population, fill
+from tests.bench.published import Published, Standing, Tally, told
 
 MEMBERFLOW = [sys.executable, "-m", "streams.cli"]
 END_SECONDS = 60.0
 COMMAND_SECONDS = 120.0
-
-
-class BenchFailed(Exception):
-    """The bench itself did not work; no figure is better than a wrong one."""
 
 
 class Arena:
@@ -109,11 +108,27 @@ class Arena:
         found = await self.store.offsets(range(self.settings.partitions))
         return {partition: offset or 0 for partition, offset in found.items()}
 
-    async def facts(self) -> int:
-        """How many facts stand in the topic."""
+    async def facts(self) -> dict[int, int]:
+        """Where the topic of facts ends."""
         async with LogReader(self.settings.kafka.bootstrap, self.names.facts.name) as reader:
             bounds = await reader.all_bounds(range(self.settings.partitions))
-        return sum(end for _, end in bounds.values())
+        return {partition: end for partition, (_, end) in bounds.items()}
+
+    async def published(self, since: dict[int, int]) -> Published:
+        """What was published since the topic of facts ended there. Workers must have ended."""
+        tallies = {partition: Tally(partition, end) for partition, (_, end) in self.bounds.items()}
+        ends = await self.facts()
+        async with LogReader(self.settings.kafka.bootstrap, self.names.facts.name) as reader:
+            async for records in reader.read_all({p: (since[p], ends[p]) for p in tallies}):
+                tally = tallies[records[0].partition]
+                for record in records:
+                    tally.take(record.value)
+        return told(tallies, await self._standing())
+
+    async def _standing(self) -> dict[int, Standing]:
+        headers = await self.store.headers(range(self.settings.partitions))
+        found = {p: (it.next_offset, partition_codec.decode(it.partition_state).n) for p, it in headers.items() if it}
+        return {partition: Standing(*where) for partition, where in found.items()}
 
     async def close(self) -> None:
         """Let go of connections."""

@@ -19,7 +19,8 @@ from aiokafka.structs import TopicPartition
 from msgspec import Struct
 
 from schemas.decoding import decode
-from tests.bench.arena import Arena, BenchFailed
+from tests.bench.arena import Arena
+from tests.bench.failed import BenchFailed
 from tests.bench.figures import Figure, Section
 from tests.bench.throughput import Run
 

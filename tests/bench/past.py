@@ -83,8 +83,10 @@ def _state(rng: random.Random, number: int, ordinal: int, clock: int) -> MemberS
     month = 24_300 + day // 30 % 12
     region, group = f"r:{REGIONS[number % 5]}", f"g:g{number % 200}"
     places = (PLACE.pack(zlib.crc32(place.encode()), day - 2, rng.getrandbits(40) | 1) for place in (region, group))
-    lots = [LOT.pack(month - back, 100 + back) for back in range(MONTHS, 0, -1)]
+    ends = [clock + (12 - back) * 30 * DAY_MS for back in range(MONTHS, 0, -1)]
+    lots = [LOT.pack(end, 100 + back, 0) for end, back in zip(ends, range(MONTHS, 0, -1), strict=True)]
     active = sum(100 + back for back in range(1, MONTHS + 1))
+    first = rng.randbytes(8)
     bought = [clock - back * DAY_MS for back in (70, 40, 10)]
     return MemberState(
         ordinal=ordinal,
@@ -96,11 +98,18 @@ def _state(rng: random.Random, number: int, ordinal: int, clock: int) -> MemberS
         active_bits=rng.getrandbits(40) | 1,
         check_in_bits=rng.getrandbits(40) & ~0b111,
         weights=rng.randbytes(2 * WEIGHT_DAYS).translate(SMALL),
+        first_at=clock - 90 * DAY_MS,
         first_own=clock - 90 * DAY_MS,
         last_own=clock - 2 * DAY_MS,
+        last_present=clock - 2 * DAY_MS,
         last_purchase=bought[-1],
         spend=b"".join(SPEND.pack(month - back, 12_800) for back in (2, 1, 0)),
-        orders=b"".join(ORDER.pack(rng.randbytes(8), at, 12_800, 12_800, 128) for at in bought),
+        first_order_key=first,
+        first_order_at=bought[0],
+        orders=b"".join(
+            ORDER.pack(first if at == bought[0] else rng.randbytes(8), at, 12_800, 12_800, 128, 1, 1, 0, 0, 0)
+            for at in bought
+        ),
         places=b"".join(places),
         ids=rng.randbytes(16 * 8),
         ids_at=clock,

@@ -28,8 +28,9 @@ from schemas.decoding import Controlled, decode
 from schemas.member import MemberState
 from schemas.records import ProgrammeControl
 from schemas.topics import topics
-from tests.bench.arena import Arena, BenchFailed
+from tests.bench.arena import Arena
 from tests.bench.bare import Reading
+from tests.bench.failed import BenchFailed
 from tests.bench.figures import Figure, Section
 from tests.bench.throughput import Run
 

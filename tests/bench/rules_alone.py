@@ -39,7 +39,7 @@ class Alone:
 
     def __init__(self, members: int, actions: int) -> None:
         population = Population(members, 1)
-        self.first = _first()
+        self.first = first_record()
         self.members = population.by_partition[0]
         now = wall()
         rows = [*population.once_each(0, now), *population.uniform(0, actions, now)]
@@ -91,7 +91,7 @@ def _run(fold: Partition, records: list[Record]) -> tuple[dict[str, float], int,
     return {part: took / max(1, len(records)) * 1e6 for part, took in spent.items()}, facts, size
 
 
-def _first() -> Record:
+def first_record() -> Record:
     key = Ed25519PrivateKey.generate()
     control = ProgrammeControl(
         id="programme",

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from infra.stack import Stack
 from streams.log_reader import LogReader
-from tests.bench.arena import Arena, BenchFailed
+from tests.bench.arena import Arena
+from tests.bench.failed import BenchFailed
 from tests.bench.figures import Figure, Section, percentile
 from tests.bench.population import Population, wall
 from tests.bench.probes import cpu_seconds, watch

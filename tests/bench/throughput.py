@@ -11,9 +11,11 @@ from typing import Any
 
 from msgspec import Struct
 
-from tests.bench.arena import Arena, BenchFailed
+from tests.bench.arena import Arena
+from tests.bench.failed import BenchFailed
 from tests.bench.figures import Figure, Section, mean
 from tests.bench.probes import cpu_seconds, disk_bytes, rss_bytes, stage_seconds, threads_seconds, watch
+from tests.bench.published import Published, same
 
 LOOK_SECONDS = 0.05
 PATIENCE_SECONDS = 600.0
@@ -31,7 +33,7 @@ class Run(Struct):
     warm_actions: int
     warm_seconds: float
     cold_per_second: float
-    facts: int
+    published: Published
     cpu_us: dict[str, float]  # per action, which is CPU seconds per million actions
     stage_us: dict[str, float]
     rss_before: dict[str, int]
@@ -43,10 +45,10 @@ class Run(Struct):
 async def run(arena: Arena, workers: int, *, rewrite: bool = False) -> Run:
     """One run from the population's first state to the end of the log; with `rewrite` Redis rewrites its file."""
     await arena.settle()
-    facts = await arena.facts()
+    before = await arena.facts()
     with arena.running(*(arena.worker(number + 1) for number in range(workers))) as processes:
         found = await _measured(arena, processes, rewrite=rewrite)
-    found.facts = await arena.facts() - facts
+    found.published = await arena.published(before)
     return found
 
 
@@ -78,7 +80,7 @@ async def _measured(arena: Arena, processes: list[subprocess.Popen[bytes]], *, r
         warm_actions=actions,
         warm_seconds=warm_to - warm_from,
         cold_per_second=(sum(warm.values()) - sum(begun.values())) / (warm_from - cold_from),
-        facts=0,
+        published=Published(),
         cpu_us={name: (cpu_after[name] - cpu[name]) / actions * 1e6 for name in watched},
         stage_us={stage: (stages_after[stage] - stages.get(stage, 0)) / actions * 1e6 for stage in stages_after},
         rss_before=before,
@@ -130,6 +132,8 @@ async def measure(arena: Arena, repeats: int) -> tuple[Section, dict[int, Run]]:
     for _ in range(repeats):
         for workers, found in runs.items():
             found.append(await run(arena, workers))
+    published = [one.published for found in runs.values() for one in found]
+    same(published)
     middle = {workers: _middle(found) for workers, found in runs.items()}
     figures = [figure for chosen in middle.values() for figure in _figures(chosen)]
     figures += _memory(middle[1])
@@ -139,8 +143,8 @@ async def measure(arena: Arena, repeats: int) -> tuple[Section, dict[int, Run]]:
         f"{arena.population.members:,} members with 112 remembered ids, median of {repeats}; time by stage is that "
         "of chunks, which overlap: publish and commit are mostly waiting"
     )
-    if len({it.facts for found in runs.values() for it in found}) > 1:
-        note += "; runs published different numbers of facts: chunks were dropped and published again"
+    if again := sum(one.again for one in published):
+        note += f"; {again:,} facts came twice: chunks were dropped after they had published, and decided again"
     return Section("End to end", figures, {"runs": runs, "disk_bytes": disk}, note), middle
 
 
@@ -155,7 +159,7 @@ def _figures(run: Run) -> list[Figure]:
     figures = [
         Figure(f"{who}: committed, warm cache", run.warm_per_second, "actions/s", ">=", WANTED[run.workers]),
         Figure(f"{who}: committed, cold cache", run.cold_per_second, "actions/s"),
-        Figure(f"{who}: facts published in the run", run.facts, "facts"),
+        Figure(f"{who}: facts published in the run", run.published.facts, "facts"),
         Figure(f"{who}: CPU seconds per million actions", total, "s"),
     ]
     by_process = {"workers": sum(us for name, us in run.cpu_us.items() if name.startswith("worker"))}

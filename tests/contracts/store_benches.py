@@ -48,7 +48,7 @@ class StoreBench(Protocol):
         """Put this one part back as it was remembered."""
 
     async def restart(self) -> None:
-        """End the store's process without warning, begin another."""
+        """End the store's process without warning once its log is written, begin another."""
 
     async def close(self) -> None:
         """Let go of everything."""
@@ -168,12 +168,20 @@ class RedisBench:
         await self._put_back(key(self.log, partition, part))
 
     async def restart(self) -> None:
+        await self._written()
         await asyncio.to_thread(self._server.kill)
         await asyncio.to_thread(self._server.start)
 
     async def close(self) -> None:
         await self.store.close()
         await self._link.close()
+
+    async def _written(self) -> None:
+        """While the disk is busy with a sync, `everysec` may hold back what it acknowledged for up to 2 s."""
+        until = asyncio.get_running_loop().time() + 10
+        while b"aof_buffer_length:0" not in await self._link.call("INFO", "persistence"):
+            assert asyncio.get_running_loop().time() < until, "Redis does not write its log"
+            await asyncio.sleep(0.05)
 
     async def _put_back(self, name: str) -> None:
         saved = self._saved[name]

@@ -257,9 +257,12 @@ def test_a_query_that_takes_too_long_is_given_up(settings: ClickHouse) -> None:
 # -- migrations ----------------------------------------------------------------------
 
 
+NUMBERS = [int(path.name[:4]) for path in sorted(FOLDER.glob("*.sql"))]
+
+
 def test_migrating_twice_is_harmless(store: AnalyticsStore) -> None:
     insert(store, facts_of("live-1", 0, 10))
-    assert [migration.state for migration in status(store)] == ["applied"] * 3
+    assert [migration.state for migration in status(store)] == ["applied"] * len(NUMBERS)
     assert migrate(store) == []
     assert store.query("SELECT count() FROM facts") == [(10,)]
 
@@ -267,11 +270,25 @@ def test_migrating_twice_is_harmless(store: AnalyticsStore) -> None:
 def test_a_dry_run_changes_nothing(settings: ClickHouse) -> None:
     store = opened(settings)
     try:
-        assert [migration.state for migration in status(store)] == ["pending"] * 3
-        assert [migration.version for migration in migrate(store, dry_run=True)] == [1, 2, 3]
+        assert [migration.state for migration in status(store)] == ["pending"] * len(NUMBERS)
+        assert [migration.version for migration in migrate(store, dry_run=True)] == NUMBERS
         found = store.query("SELECT name FROM system.tables WHERE database = %(db)s", {"db": settings.database})
         assert found == []
-        assert [migration.version for migration in migrate(store)] == [1, 2, 3]
+        assert [migration.version for migration in migrate(store)] == NUMBERS
+    finally:
+        store.close()
+
+
+def test_a_migration_that_was_cut_off_begins_again(settings: ClickHouse, tmp_path: Path) -> None:
+    """As a kill leaves it: the first columns are there, and nobody has written down that the file was applied."""
+    store = opened(settings)
+    try:
+        for path in sorted(FOLDER.glob("*.sql"))[:3]:
+            (tmp_path / path.name).write_text(path.read_text())
+        assert [migration.version for migration in migrate(store, folder=tmp_path)] == NUMBERS[:3]
+        store.command("ALTER TABLE facts ADD COLUMN spent Int64")
+        assert [migration.version for migration in migrate(store)] == NUMBERS[3:]
+        assert differences(store, settings.database) == []
     finally:
         store.close()
 
@@ -284,8 +301,12 @@ def test_a_migration_changed_after_it_was_applied_is_found_and_nothing_runs(
     for path in FOLDER.glob("*.sql"):
         (folder / path.name).write_text(path.read_text())
     (folder / "0002_aggregates.sql").write_text("-- changed\nSELECT 1;\n")
-    (folder / "0004_new.sql").write_text("CREATE TABLE never (a Int8) ENGINE = Memory;\n")
-    assert [m.state for m in status(store, folder)] == ["applied", "md5-mismatch", "applied", "pending"]
+    (folder / f"{NUMBERS[-1] + 1:04}_new.sql").write_text("CREATE TABLE never (a Int8) ENGINE = Memory;\n")
+    assert [m.state for m in status(store, folder)] == [
+        *("applied", "md5-mismatch", "applied"),
+        *["applied"] * (len(NUMBERS) - 3),
+        "pending",
+    ]
     with pytest.raises(MigrationsDiffer, match=r"migration 0002 \(0002_aggregates.sql\) is changed"):
         migrate(store, folder=folder)
     (folder / "0002_aggregates.sql").unlink()

@@ -264,11 +264,13 @@ async def test_a_key_of_a_wrong_type_is_lost_and_nothing_is_written(
     assert detail.endswith(f":{part} is a string")
     refused = await bench.store.acquire(0, identity_of(bench), state_version=1)
     assert isinstance(refused, Refused)
-    assert (refused.answer, refused.detail) == ("OTHER", detail)
+    assert (refused.answer, refused.detail) == ("LOST", detail)
     with pytest.raises(StateLost):
         await bench.store.dump(0)
-    if part != "header":
-        assert await bench.store.offsets([0]) == {0: 10}
+    whole_header = part != "header"
+    assert await bench.store.offsets([0, 1]) == {0: 10 if whole_header else None, 1: None}
+    heads = await bench.store.headers([0, 1])
+    assert (heads[0] is not None, heads[1]) == (whole_header, None)
     await bench.heal(0, part)
     assert await whole(bench.store) == before
 
@@ -419,6 +421,18 @@ async def test_a_halted_partition_is_refused_with_its_reason_until_it_is_resumed
     assert await bench.store.halted([0, 1]) == {0: "rules: 9 is unknown; 升级"}
     assert await bench.store.resume(0) is True
     assert await bench.store.resume(0) is False
+    assert await bench.store.halted([0, 1]) == {}
+    await acquire(bench)
+
+
+async def test_whatever_stands_in_the_place_of_a_halt_is_one(owned: Acquired, bench: StoreBench) -> None:
+    await bench.spoil(0, "halted")
+    refused = await bench.store.acquire(0, identity_of(bench), state_version=1)
+    assert isinstance(refused, Refused)
+    assert refused.answer == "HALTED"
+    assert refused.detail.endswith(":halted is a string")
+    assert await bench.store.halted([0, 1]) == {0: refused.detail}
+    assert await bench.store.resume(0) is True
     assert await bench.store.halted([0, 1]) == {}
     await acquire(bench)
 

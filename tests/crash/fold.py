@@ -17,7 +17,7 @@ from schemas import partition as partition_codec
 from schemas.decoding import decode
 from schemas.member import MemberState
 from schemas.partition import PartitionState
-from schemas.records import Record
+from schemas.records import Echo, Record, Referral
 from streams.lane import crc
 from streams.store import Dump, Identity
 
@@ -30,6 +30,7 @@ class Replay(Struct):
     buckets: list[bytes]
     letters: dict[int, tuple[str, bytes | None]]  # offset -> (reason, value)
     forwards: list[tuple[int, int]]  # (offset, partition to)
+    derived: list[str]  # of those, what decisions said to other members: `referral moved`, `echo like`
     verdicts: dict[str, int]
 
 
@@ -113,5 +114,10 @@ def _seen(
         buckets=[aggregates.encode(bucket) for bucket in out.buckets],
         letters={letter.offset: (letter.rejected.reason.value, letter.value) for letter in out.letters},
         forwards=[(forward.cause.offset, home) for home, forward in out.forwards],
+        derived=[_kind(body) for _, body in out.forwards if isinstance(body, Referral | Echo)],
         verdicts={verdict.value: count for verdict, count in fold.verdicts.items() if count},
     )
+
+
+def _kind(body: Referral | Echo) -> str:
+    return f"{'referral' if isinstance(body, Referral) else 'echo'} {body.kind}"

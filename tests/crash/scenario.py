@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -13,6 +14,7 @@ from schemas import aggregates, member
 from schemas import facts as fact_codec
 from schemas.dead_letters import read_headers
 from schemas.facts import Ledger
+from streams.store import Dump
 from tests.crash.fold import Replay, replay
 from tests.crash.world import CALLS, POINTS, Trouble, World
 
@@ -66,12 +68,13 @@ class Scenario:
             (10, self._kill_at_a_point),
             (3, self._kill),
             (6, self._start),
-            (6, self._freeze),
-            (8, self._thaw),
+            (9, self._freeze),
+            (11, self._thaw),
             (6, self._rebalance),
             (6, self._trouble),
             (5, self._image),
             (3, self._go_back),
+            (3, self._go_back_a_second),
             (1, self._wipe),
             (3, self._cure),
             (2, self._programme),
@@ -123,7 +126,9 @@ class Scenario:
     async def _trouble(self) -> None:
         rnd = self.world.rnd
         levels = (0.0, 0.0, 0.02, 0.15)
-        self.world.trouble = Trouble(*(rnd.choice(levels) for _ in range(4)))
+        # A refused batch halts its partition until somebody resumes it: often, and little else would happen.
+        lost, unanswered, skipped, stale = (rnd.choice(levels) for _ in range(4))
+        self.world.trouble = Trouble(lost, unanswered, skipped, stale, rnd.choice((0.0, 0.05, 0.1)))
 
     async def _image(self) -> None:
         for partition in self.world.partitions:
@@ -132,10 +137,24 @@ class Scenario:
                 self.world.images.append((partition, image))
 
     async def _go_back(self) -> None:
+        """To an image whose owner may be long gone."""
         if self.world.images:
-            partition, image = self.world.rnd.choice(self.world.images)
-            self.world.store.rewind(partition, image)
-            self.world.count("store went back")
+            self._rewind(*self.world.rnd.choice(self.world.images))
+
+    async def _go_back_a_second(self) -> None:
+        """Under the hands of its owner: what the store had not yet written to its disk."""
+        await self._start()
+        await asyncio.sleep(2.0)
+        images = [(p, image) for p in self.world.partitions if (image := await self.world.store.dump(p))]
+        self.world.traffic.burst(20)
+        await asyncio.sleep(1.0)
+        for partition, image in images:
+            self._rewind(partition, image)
+        self.world.traffic.burst(20)
+
+    def _rewind(self, partition: int, image: Dump) -> None:
+        self.world.store.rewind(partition, image)
+        self.world.count("store went back")
 
     async def _wipe(self) -> None:
         self.world.store.clear()
@@ -199,6 +218,7 @@ class Scenario:
 
     async def _compare(self) -> None:
         assert not self.world.errors()
+        pures: list[Replay] = []
         for partition in self.world.partitions:
             dump = await self.world.store.dump(partition)
             assert dump is not None
@@ -212,7 +232,9 @@ class Scenario:
             self._same_letters(partition, pure)
             assert sum(pure.verdicts.values()) == dump.next_offset
             _balances_are_sums(pure)
+            pures.append(pure)
         self._strays_count_once()
+        self._derived_count_once(pures)
 
     def _published(self, topic: str, partition: int) -> list[bytes]:
         return [record.value or b"" for record in self.world.log.read(topic, partition)]
@@ -229,6 +251,7 @@ class Scenario:
             if fact.n == len(firsts) + 1:
                 firsts.append(value)
             else:
+                assert firsts[fact.n - 1] == value
                 self.world.count("repeats dropped by n")
         assert firsts == pure.facts
 
@@ -261,6 +284,13 @@ class Scenario:
                     assert (fact.source, fact.event_id) not in paid
                     paid.add((fact.source, fact.event_id))
                 seen.add(fact.n)
+
+    def _derived_count_once(self, pures: list[Replay]) -> None:
+        """What decisions said to members of any partition was heard there once, however often it was published."""
+        said = Counter(kind for pure in pures for kind in pure.derived)
+        assert sum(pure.verdicts.get("derived", 0) for pure in pures) == said.total()
+        for kind, count in said.items():
+            self.world.counts[kind] += count
 
 
 def _pays(fact: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -25,16 +26,21 @@ from schemas.records import (
 )
 from schemas.topics import Topics
 from tests.doubles import MemoryLog
+from tests.limits import limited, with_a_weekly_task
 
 SECOND = 1_000
 DAY = 86_400 * SECOND
 STAFF = Ed25519PrivateKey.from_private_bytes(b"s" * 32)
 WORKERS = Ed25519PrivateKey.from_private_bytes(b"w" * 32)
 STRANGER = Ed25519PrivateKey.from_private_bytes(b"x" * 32)
-LIMITS = """
-limits: {wakes_per_record: 3, sweep_per_record: 2, block_offsets: 1000, rule_letters: 2, rule_window_offsets: 100}
-"""
-PROGRAMME = Path("schemas/programmes/default.yaml").read_text() + LIMITS
+PROGRAMME = limited(
+    with_a_weekly_task(Path("schemas/programmes/default.yaml").read_text()),
+    wakes_per_record=3,
+    sweep_per_record=2,
+    block_offsets=1_000,
+    rule_letters=2,
+    rule_window_offsets=100,
+)
 POISON = (
     b"{",
     b"",
@@ -46,6 +52,7 @@ POISON = (
     b'{"record":"tick","owner":"a","more":1}',
     b'{"record":"control","key_id":"staff","signature":"AA==","body":{"control":"go_live"}}',
 )
+ITEM = {"sku": "i-1", "category": "tea", "amount": 300}
 KINDS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("check_in", {}),
     ("message", {"kind": "chat", "length": 5}),
@@ -53,25 +60,42 @@ KINDS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("purchase", {"amount": 9_950, "currency": "CNY"}),
     ("purchase", {"amount": 100, "currency": "XYZ"}),
     ("login", {}),
+    ("browse", {"item_id": "i-1"}),
     ("like", {"item_id": "i-1"}),
+    ("comment", {"item_id": "i-1"}),
+    ("purchase", {"amount": 300, "currency": "CNY", "coupon_id": "k-1", "lines": [ITEM]}),
+    ("event", {"activity_id": "a-1", "kind": "trial", "status": "joined"}),
+    ("event", {"activity_id": "a-1", "kind": "trial", "status": "finished"}),
     ("join", {"region": "east"}),
     ("profile", {"home_region": "west"}),
     ("content", {"content_id": "c-1", "status": "seen"}),
+    ("refund", {"currency": "CNY"}),
+    ("redeem", {"reward": "cup"}),
+    ("redeem_cancel", {}),
     ("leave", {}),
 )
+
+TO_OTHERS: dict[str, Callable[[str], dict[str, Any]]] = {
+    "join": lambda other: {"referrer_id": other},
+    "message": lambda other: {"reply_to": {"event_id": "e-0", "member_id": other}},
+    "like": lambda other: {"author_id": other},
+    "comment": lambda other: {"author_id": other},
+    "share": lambda other: {"author_id": other},
+}
+"""What makes an action one that another member hears of."""
 
 
 class Traffic:
     """Appends records to the actions of a log, and moves its clock."""
 
-    def __init__(self, rnd: Random, log: MemoryLog, topics: Topics) -> None:
-        self.rnd, self.log, self.topics = rnd, log, topics
+    def __init__(self, rnd: Random, log: MemoryLog, topics: Topics, text: str = PROGRAMME) -> None:
+        self.rnd, self.log, self.topics, self.text = rnd, log, topics, text
         self.members = [f"m-{number}" for number in range(rnd.choice((3, 12, 40)))]
         self.sent: list[tuple[str, dict[str, Any]]] = []
         self.programmes = 1
         self.strays = 0
         for partition in range(topics.actions.partitions):
-            self._append(partition, control(first_programme(topics.log)))
+            self._append(partition, control(first_programme(topics.log, text)))
 
     def burst(self, count: int) -> None:
         """So many steps."""
@@ -84,15 +108,26 @@ class Traffic:
         self.log.now += rnd.choices(
             (0, rnd.randrange(1_500), rnd.randrange(3_600 * SECOND), rnd.randrange(9 * DAY)), (30, 60, 8, 2)
         )[0]
-        kinds = (self._act, self._repeat, self._conflict, self._poison, self._tick, self._mark, self._signed)
-        rnd.choices(kinds, (70, 8, 3, 6, 6, 2, 3))[0]()
+        kinds = (
+            self._act,
+            self._repeat,
+            self._conflict,
+            self._poison,
+            self._tick,
+            self._mark,
+            self._signed,
+            self._burst,
+        )
+        rnd.choices(kinds, (70, 8, 3, 6, 6, 2, 3, 1))[0]()
 
     def change_programme(self) -> None:
         """Another version for all partitions, or for some of them now and for the others soon."""
         self.programmes += 1
-        text = PROGRAMME.replace("points: 5", f"points: {5 + self.programmes}").replace(
+        text = self.text.replace("points: 5", f"points: {5 + self.programmes}").replace(
             "after_days: 7}", f"after_days: {3 + self.programmes % 4}}}"
         )
+        if self.rnd.random() < 0.5:
+            text += self._overlays()
         body = ProgrammeControl(
             id="programme",
             number=self.programmes,
@@ -103,6 +138,15 @@ class Traffic:
         )
         for partition in range(self.topics.actions.partitions):
             self._append(partition, control(body))
+
+    def _overlays(self) -> str:
+        """A region with other points, and a pilot that ends within days, of what timers do too."""
+        end = instant(self.log.now + self.rnd.randrange(1, 9) * DAY)[:10]
+        steps = "[{tier: yellow, after_days: 2}, {tier: L1, after_days: 9}]"
+        return (
+            "overlays: {west: {points.share.points: 9}}\n"
+            f"pilots: {{half: {{percent: 50, end: {end}, overrides: {{tiers.presence: {steps}}}}}}}\n"
+        )
 
     def boom(self, *, member: str | None = None) -> None:
         """An action that a faulty rule chokes on."""
@@ -130,8 +174,25 @@ class Traffic:
             "group_id": rnd.choice(("", "g-1")),
             **fields,
         }
-        if name == "purchase":
+        if name in ("purchase", "refund"):
             action["order_id"] = f"o-{rnd.randrange(number // 2 + 1)}"
+        if name == "refund":
+            action["amount"] = rnd.choice((1, 4_975, 9_950, 9_951))
+            if rnd.random() < 0.3:
+                action["purchased_at"] = instant(self.log.now - rnd.randrange(400) * DAY)
+            bought = [sent for by, sent in self.sent[-300:] if by == member and sent["action"] == "purchase"]
+            if bought and rnd.random() < 0.5:
+                first = rnd.choice(bought)
+                action["order_id"], action["amount"] = first["order_id"], first["amount"]
+        if name in ("redeem", "redeem_cancel"):
+            action["redeem_id"] = f"r-{rnd.randrange(number // 4 + 1)}"
+        if name == "redeem":
+            action["points"] = rnd.choice((50, 100, 100, 200))
+            if rnd.random() < 0.3:
+                del action["reward"]
+                action["order_id"] = f"o-{rnd.randrange(number // 2 + 1)}"
+        if name in TO_OTHERS and rnd.random() < 0.7:
+            action.update(TO_OTHERS[name](rnd.choice(self.members)))
         self._send(member, action)
 
     def _send(self, member: str, action: dict[str, Any]) -> None:
@@ -140,6 +201,20 @@ class Traffic:
         if self.rnd.random() < 0.06:
             partition = self.rnd.randrange(self.topics.actions.partitions)
         self._append(partition, msgspec.json.encode(action), key=member.encode())
+
+    def _burst(self) -> None:
+        """More messages of a member within a minute than are believed."""
+        member = self.rnd.choice(self.members)
+        for _ in range(8):
+            action = {
+                "action": "message",
+                "kind": "chat",
+                "event_id": f"b-{len(self.sent)}",
+                "source": "app",
+                "member_id": member,
+                "occurred_at": instant(self.log.now),
+            }
+            self._send(member, action)
 
     def _repeat(self) -> None:
         if self.sent:
@@ -162,20 +237,19 @@ class Traffic:
     def _signed(self) -> None:
         """Control, staff and derived records, by those who may and by those who may not."""
         member = self.rnd.choice(self.members)
-        body = msgspec.json.encode(
-            {
-                "action": "adjust",
-                "kind": "points",
-                "points": 5,
-                "reason": "sorry",
-                "operator": "ann",
-                "approved_by": "bob",
-                "event_id": f"a-{len(self.sent)}",
-                "source": "desk",
-                "member_id": member,
-                "occurred_at": instant(self.log.now),
-            }
-        )
+        head = {
+            "reason": "sorry",
+            "operator": "ann",
+            "approved_by": "bob",
+            "event_id": f"a-{len(self.sent)}",
+            "source": "desk",
+            "member_id": member,
+            "occurred_at": instant(self.log.now),
+        }
+        said: dict[str, Any] = {"action": "adjust", "batch_id": f"b-{self.rnd.randrange(3)}"}
+        given = said | {"kind": "points", "points": self.rnd.choice((5, 200, -30)), "row": self.rnd.randrange(3)}
+        undone = said | {"kind": "undo_batch"}
+        body = msgspec.json.encode(head | self.rnd.choice((given, given, undone, BROUGHT)))
         cause = Cause(self.topics.log, 0, 10**9, 0)
         forged = msgspec.json.encode(Forward(cause=cause, member_id=member, value=b"{}"))
         value = self.rnd.choice(
@@ -195,6 +269,20 @@ class Traffic:
 
     def _append(self, partition: int, value: bytes, key: bytes | None = None) -> None:
         self.log.append(self.topics.actions.name, partition, value, key=key)
+
+
+BROUGHT = {
+    "action": "opening",
+    "lots": [{"month": "2025-03", "points": 700}, {"month": "2025-12", "points": 300}],
+    "debt": 20,
+    "level": "silver",
+    "level_since": "2025-06-01T00:00:00Z",
+    "spend": {"2025-11": 12_000},
+    "joined_at": "2024-06-01T00:00:00Z",
+    "last_purchase_at": "2025-11-05T00:00:00Z",
+    "last_action_at": "2025-11-20T00:00:00Z",
+}
+"""What a member brings along from an older programme."""
 
 
 def first_programme(log: str, text: str = PROGRAMME) -> ProgrammeControl:

@@ -6,9 +6,11 @@ Everything random comes from one seed. Nothing here knows a rule; the workers ar
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Iterable
 from random import Random
 from typing import Any
 
+from aiokafka.errors import KafkaError
 from msgspec import Struct
 
 from processors.output import Failure
@@ -16,10 +18,12 @@ from schemas import facts as fact_codec
 from schemas.dead_letters import read_headers
 from schemas.topics import Topics, topics
 from schemas.verdicts import Reason
+from streams.errors import BrokerUnavailable, StoreUnavailable
 from streams.memory_store import MemoryStore
 from streams.metrics import Metrics
 from streams.ownership import Ownership
-from streams.store import Dump, Identity
+from streams.publisher import Message
+from streams.store import Answer, Commit, Dump, Identity
 from streams.worker import Worker
 from tests.crash.fold import replay
 from tests.crash.traffic import WORKERS, Traffic
@@ -27,6 +31,27 @@ from tests.doubles import Died, Line, ListConsumer, ListPublisher, MemoryLog, St
 
 POINTS = ("chunk.fetched", "chunk.decided", "publish.half", "chunk.published", "chunk.committed")
 CALLS = ("send", "ack", "commit", "load", "acquire")
+SENT = ("facts", "aggregates", "dlq", "actions")
+FAULTS = (
+    *(f"killed at {point}" for point in POINTS),
+    "killed anywhere",
+    *(f"woke up before {call}" for call in CALLS),
+    *(f"{fate} send {topic}" for fate in ("lost", "unanswered", "refused") for topic in SENT),
+    *(f"{fate} {call}" for fate in ("lost", "unanswered") for call in ("commit", "acquire")),
+    *(f"lost {call}" for call in ("load", "ask", "halt", "read dead letters")),
+    "facts half delivered",
+    *(f"store answered {answer}" for answer in Answer),
+    "chunk ahead of its offset",
+    "chunk behind its offset",
+    "store went back",
+    "store wiped",
+    "repeats dropped by n",
+    "rebuilt from the log",
+    "rebuilt from an image",
+    "resumed",
+    *(f"referral {kind}" for kind in ("accepted", "completed", "moved", "undone")),
+    *(f"echo {kind}" for kind in ("reply", "like", "comment", "share")),
+)
 LOG = "crash-1"
 
 
@@ -37,6 +62,7 @@ class Trouble(Struct):
     unanswered: float = 0.0
     skipped: float = 0.0
     stale: float = 0.0
+    refused: float = 0.0  # of batches alone
 
 
 class Wire(Line):
@@ -48,11 +74,19 @@ class Wire(Line):
         self.freeze_at = self.frozen_at = ""  # the call before which the process is to be stopped, and was
 
     def fate(self, call: str) -> str:
-        """Drawn from the seed."""
+        """Drawn from the seed. Of a question it is all the same whether it or its answer is lost."""
         draw, trouble = self.world.rnd.random(), self.world.trouble
-        if draw < trouble.lost:
-            return "lost"
-        return "unanswered" if draw < trouble.lost + trouble.unanswered else "ok"
+        verb, _, topic = call.partition(" ")
+        if verb in ("fetch", "ack"):
+            return "ok"
+        for fate, chance in (("lost", trouble.lost), ("unanswered", trouble.unanswered), ("refused", trouble.refused)):
+            if draw < chance and (fate != "refused" or verb == "send"):
+                if fate == "unanswered" and verb not in ("send", "commit", "acquire"):
+                    fate = "lost"
+                self.world.count(f"{fate} send {topic.rpartition('.')[2]}" if verb == "send" else f"{fate} {call}")
+                return fate
+            draw -= chance
+        return "ok"
 
     def delay(self) -> float:
         """Mostly quick."""
@@ -89,9 +123,61 @@ class FlakyConsumer(ListConsumer):
             self._skipped.discard(partition)
         elif rnd.random() < trouble.skipped:
             self._skipped.add(partition)
+            self.world.count("chunk ahead of its offset")
             self.open(partition, min(position + rnd.randint(1, 5), self.log.end(self.topic, partition)))
         elif rnd.random() < trouble.stale:
+            self.world.count("chunk behind its offset")
             self.open(partition, max(0, position - rnd.randint(1, 9)))
+
+
+class Link(StoreLink):
+    """A process' way to the store; notes what it was answered."""
+
+    def __init__(self, world: World, line: Line) -> None:
+        super().__init__(world.store, line)
+        self.world = world
+
+    async def commit(self, commit: Commit) -> tuple[Answer, str]:
+        """Note what came back. Whoever gets no answer may ask again, and some do."""
+        try:
+            answer = await super().commit(commit)
+        except StoreUnavailable:
+            if self.world.rnd.random() < 0.5:
+                raise
+            answer = await super().commit(commit)
+        self.world.count(f"store answered {answer[0]}")
+        return answer
+
+    async def ask(self, partition: int, incarnation: str, owner: str, offset: int) -> tuple[Answer, str]:
+        """Note what came back."""
+        answer = await super().ask(partition, incarnation, owner, offset)
+        self.world.count(f"store answered {answer[0]}")
+        return answer
+
+
+class WatchedPublisher(ListPublisher):
+    """Notes where only the first of a chunk's batches of facts arrived."""
+
+    def __init__(self, world: World, line: Line, fail: Callable[[str], None]) -> None:
+        super().__init__(world.log, line, world.topics, ("workers", WORKERS), fail=fail, most=world.batch_rows)
+        self.world = world
+        self.delivered: dict[int, int] = {}
+
+    async def _send(self, producer: Any, topic: str, partition: int, rows: Iterable[Message], clock: int) -> None:
+        if topic == self.topics.facts.name:
+            self.delivered[partition] = 0
+        await super()._send(producer, topic, partition, rows, clock)
+
+    async def _acked(self, producer: Any, batch: Any, topic: str, partition: int) -> None:
+        facts = topic == self.topics.facts.name
+        try:
+            await super()._acked(producer, batch, topic, partition)
+        except (KafkaError, TimeoutError):
+            if facts and self.delivered[partition]:
+                self.world.count("facts half delivered")
+            raise
+        if facts:
+            self.delivered[partition] += 1
 
 
 class Process:
@@ -103,10 +189,8 @@ class Process:
         self.consumer = FlakyConsumer(world, self.line)
         self.die_at: tuple[str, int] | None = None
         self.errors: list[BaseException] = []
-        store = StoreLink(world.store, self.line)
-        self.publisher = ListPublisher(
-            world.log, self.line, world.topics, ("workers", WORKERS), fail=self.fail, most=world.batch_rows
-        )
+        store = Link(world, self.line)
+        self.publisher = WatchedPublisher(world, self.line, self.fail)
         worker = Worker(
             store, self.publisher, Metrics(), cache_per_lane=world.rnd.choice((1, 5, 10_000)), fail=self.fail
         )
@@ -149,7 +233,8 @@ class Process:
             await asyncio.sleep(0.01)
 
     async def _failures(self, partition: int, clock: int) -> dict[int, Failure]:
-        await self.line.turn("read dead letters")
+        if await self.line.turn("read dead letters") != "ok":
+            raise BrokerUnavailable("the dead letters were not read")
         return self.world.failures(partition, clock)
 
 
@@ -167,7 +252,7 @@ class World:
         self.traffic = Traffic(self.rnd, self.log, self.topics)
         self.processes: list[Process] = []
         self.images: list[tuple[int, Dump]] = []
-        self.counts: dict[str, int] = {}
+        self.counts = dict.fromkeys(FAULTS, 0)
         self.longest = 0
         self.started = 0
         self.sizes = self.rnd.choice(((1,), (7,), (5_000,), (1, 7, 5_000)))
@@ -178,8 +263,8 @@ class World:
         return f"token-{self.tokens}"
 
     def count(self, what: str) -> None:
-        """Note that something happened."""
-        self.counts[what] = self.counts.get(what, 0) + 1
+        """Note that something happened that `FAULTS` names."""
+        self.counts[what] += 1
 
     def chunk_size(self) -> int:
         """Records of the next chunk at most."""

@@ -39,7 +39,7 @@ def test_the_alerts_fire_and_are_silent_as_told(rules: Path) -> None:
 
 def test_every_alert_says_what_it_means_what_causes_it_and_what_to_do_first(rules: Path) -> None:
     (group,) = YAML(typ="safe").load(rules.read_text())["groups"]
-    assert {rule["alert"] for rule in group["rules"]} == {"PipelineBehind", "DeadLettersSeen"}
+    assert {rule["alert"] for rule in group["rules"]} == {"PipelineBehind", "DeadLettersSeen", "RowsDiffer"}
     for rule in group["rules"]:
         assert rule["labels"]["severity"] in ("warning", "critical")
         assert {"for", "keep_firing_for"} <= rule.keys()

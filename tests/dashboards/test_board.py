@@ -24,6 +24,7 @@ NOT_ON_THE_BOARD = {
     "memberflow_last_record_processed_timestamp_seconds",
     "memberflow_end_offset",
     "memberflow_owned_partitions",
+    "memberflow_log_partitions",
 }
 
 

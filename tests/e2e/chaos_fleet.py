@@ -15,6 +15,7 @@ import psutil
 from tests.e2e.memberflow import COMMAND, Log, Running
 
 KILLED = -signal.SIGKILL
+ACQUIRED = "partition acquired"
 
 
 class Member(Running):
@@ -81,6 +82,10 @@ class Fleet:
             for _ in range(wanted - sum(member.command == command for member in self.members)):
                 self.start(command)
 
+    def mortal(self) -> list[Member]:
+        """Workers that may be killed anywhere: without a fate, and no zombie that has yet to learn what it is."""
+        return [m for m in self.workers() if not m.fate and (m.fenced() or not m.was_zombie)]
+
     def workers(self) -> list[Member]:
         """Those that run."""
         return [m for m in self.members if m.command == "worker" and not m.frozen and m.process.poll() is None]
@@ -89,6 +94,12 @@ class Fleet:
         """SIGKILL."""
         member.expected = why
         member.process.kill()
+
+    def holds(self, member: Member) -> set[int]:
+        """The partitions that it acquired and nobody has acquired since."""
+        lines = [(line["timestamp"], one, line["partition"]) for one in self.ever for line in one.said(ACQUIRED)]
+        last = {partition: one for _, one, partition in sorted(lines, key=lambda line: line[0])}
+        return {partition for partition, one in last.items() if one is member}
 
     def frozen(self) -> list[Member]:
         """Workers that stopped themselves, holding a chunk."""

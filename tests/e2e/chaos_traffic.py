@@ -29,6 +29,9 @@ KINDS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("purchase", {"amount": 12_345, "currency": "CNY"}),
     ("login", {}),
     ("like", {"item_id": "i-1"}),
+    ("refund", {"currency": "CNY"}),
+    ("redeem", {"points": 100, "reward": "cup"}),
+    ("redeem_cancel", {}),
 )
 
 
@@ -42,6 +45,8 @@ class Load:
         self.rnd = Random(seed)
         self.numbers = 0
         self.recent: list[tuple[int, bytes, bytes]] = []
+        self.orders: dict[str, str] = {}  # of each member the last one's id
+        self.redeemed: dict[str, str] = {}
         self.meant = self.resent = 0
         self.stopping = False
         self._producer: AIOKafkaProducer | None = None
@@ -114,6 +119,18 @@ class Load:
             "region": self.rnd.choice(["east", "west"]),
             **fields,
         }
-        if name == "purchase":
-            action["order_id"] = f"o-{number}"
+        self._name(action, number)
         return json.dumps(action).encode()
+
+    def _name(self, action: dict[str, Any], number: int) -> None:
+        """The order or redemption that an action is about: one of the member's own, now and then an unknown one."""
+        member, kind = action["member_id"], action["action"]
+        if kind == "purchase":
+            action["order_id"] = self.orders[member] = f"o-{number}"
+        elif kind == "refund":
+            action["order_id"] = self.orders.get(member, f"o-{number}")
+            action["amount"] = self.rnd.choice((12_345, 6_000, 1, 12_346))
+        elif kind == "redeem":
+            action["redeem_id"] = self.redeemed[member] = f"r-{number}"
+        elif kind == "redeem_cancel":
+            action["redeem_id"] = self.redeemed.pop(member, f"r-{number}")

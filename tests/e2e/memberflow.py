@@ -36,8 +36,25 @@ class Running:
 
     def said(self, event: str) -> list[dict[str, Any]]:
         """Its log lines with this event."""
-        lines = [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
-        return [line for line in lines if line["event"] == event]
+        return [line for line in log_lines(self.log.read_text(errors="replace")) if line["event"] == event]
+
+
+def log_lines(text: str) -> list[dict[str, Any]]:
+    """What a process logged. Its last line may be cut off, as a kill leaves it; any other that is no JSON is a fault.
+
+    But for the one line that a command says where it refuses to run, or ends.
+    """
+    found: list[dict[str, Any]] = []
+    for line in text.split("\n")[:-1]:
+        if line.startswith("memberflow: "):
+            continue
+        try:
+            one = json.loads(line)
+        except ValueError:
+            one = None
+        assert isinstance(one, dict), f"no line of a log: {line}"
+        found.append(one)
+    return found
 
 
 class Log:
@@ -96,17 +113,24 @@ class Log:
     @contextmanager
     def sinking(self, **env: str) -> Iterator[Running]:
         """A sink that reads facts and aggregates of every partition when the block begins."""
-        with self.process("sink", "sink starts", 2 * PARTITIONS, env) as sink:
+        with self.process("sink", "sink starts", 3 * PARTITIONS, env) as sink:
             yield sink
 
     @contextmanager
     def process(
-        self, command: str, event: str, times: int, env: Mapping[str, str], exit_code: int = 0
+        self,
+        command: str,
+        event: str,
+        times: int,
+        env: Mapping[str, str],
+        exit_code: int = 0,
+        arguments: Sequence[str] = (),
     ) -> Iterator[Running]:
         """A command that stays: ready when it has said `event` so often, asked to end after the block."""
         path = self.folder / f"{command}-{next(NUMBERS)}.log"
         with path.open("wb") as file:
-            process = subprocess.Popen([str(COMMAND), command], env=self.env | dict(env), cwd=self.folder, stderr=file)
+            typed = [str(COMMAND), command, *arguments]
+            process = subprocess.Popen(typed, env=self.env | dict(env), cwd=self.folder, stderr=file)
         running = Running(process, path)
         try:
             assert eventually(lambda: process.poll() is not None or len(running.said(event)) >= times, within_s=60), (

@@ -18,9 +18,10 @@ from schemas import partition as partition_codec
 from schemas.facts import Fact, Ledger
 from schemas.settings import Settings
 from schemas.topics import topics
+from streams.errors import PartitionHalted
 from streams.log_reader import LogReader
 from streams.redis_store import RedisStore
-from streams.replay import from_log
+from streams.replay import Replay, from_log
 from streams.store import Dump
 
 
@@ -81,20 +82,35 @@ class Proof:
         return found
 
     async def _partition(self, partition: int, image: Dump, facts: list[bytes], totals: set[bytes]) -> Told:
-        out: list[Output] = []
-        again = await from_log(self.settings, image.identity, partition, image.next_offset, hear=out.append)
+        """What was published is what the log says: all of it up to the commit, and nothing that no record brings."""
+        committed: list[Output] = []
+        again = await from_log(self.settings, image.identity, partition, image.next_offset, hear=committed.append)
         same_image(image, await again.dump())
-        firsts, repeats = first_occurrences(facts)
-        implied = [fact for heard in out for fact in heard.facts]
-        assert firsts[: len(implied)] == implied, f"partition {partition}: the facts are not those of the log"
-        one_total_a_version(totals)
-        missing = {aggregates.encode(bucket) for heard in out for bucket in heard.buckets} - totals
-        assert not missing, f"partition {partition}: {len(missing)} totals of {len(totals)}: {sorted(missing)[:3]}"
-        decoded = [fact_codec.decode(value) for value in implied]
-        sums_are_balances(image, decoded)
         verdicts = partition_codec.decode(image.partition_state).verdicts
         assert sum(verdicts.values()) == image.next_offset, f"partition {partition}: {verdicts}"
+        beyond = await self._beyond(again)
+        firsts, repeats = first_occurrences(facts)
+        implied = facts_in(committed)
+        same_facts(partition, firsts, implied, facts_in(beyond))
+        one_total_a_version(totals)
+        same_totals(partition, totals, totals_in(committed), totals_in(beyond))
+        decoded = [fact_codec.decode(value) for value in implied]
+        sums_are_balances(image, decoded)
         return Told(decoded, repeats, verdicts, image.digest())
+
+    async def _beyond(self, again: Replay) -> list[Output]:
+        """What the records above the commit bring: a worker that lives or died there may have published that too."""
+        found: list[Output] = []
+        again.hear = found.append
+        async with LogReader(self.settings.kafka.bootstrap, self.topics.actions.name) as reader:
+            _, end = await reader.bounds(again.partition)
+            try:
+                async for records in reader.read(again.partition, again.next_offset, end):
+                    for record in records:  # one by one: where a record halts a partition, those before it count
+                        await again.feed([record])
+            except PartitionHalted:
+                pass
+        return found
 
 
 KEY = ("kind", "at", "region", "group_id", "action", "period", "dimension", "tier")
@@ -111,16 +127,41 @@ def same_image(held: Dump, pure: Dump) -> None:
     assert held.digest() == pure.digest()
 
 
+def facts_in(heard: list[Output]) -> list[bytes]:
+    """In their order."""
+    return [fact for out in heard for fact in out.facts]
+
+
+def totals_in(heard: list[Output]) -> set[bytes]:
+    """As they are published."""
+    return {aggregates.encode(bucket) for out in heard for bucket in out.buckets}
+
+
+def same_facts(partition: int, firsts: list[bytes], implied: list[bytes], beyond: list[bytes]) -> None:
+    """All that are implied up to the commit; after them only what the next records bring, none where there are none."""
+    assert firsts[: len(implied)] == implied, f"partition {partition}: the facts are not those of the log"
+    after = firsts[len(implied) :]
+    assert after == beyond[: len(after)], f"partition {partition}: facts that the log does not imply, {after[:3]}"
+
+
+def same_totals(partition: int, totals: set[bytes], implied: set[bytes], beyond: set[bytes]) -> None:
+    """The same of aggregates."""
+    missing, extra = implied - totals, totals - implied - beyond
+    assert not missing, f"partition {partition}: {len(missing)} totals of {len(totals)} missing: {sorted(missing)[:3]}"
+    assert not extra, f"partition {partition}: {len(extra)} totals that the log does not imply: {sorted(extra)[:3]}"
+
+
 def first_occurrences(values: list[bytes]) -> tuple[list[bytes], int]:
-    """What a consumer keeps that drops n <= last seen, and how many it drops. No gap, same identity same bytes."""
+    """What a consumer keeps that drops n <= last seen, and how many it drops. One identity or number, one fact."""
     firsts: list[bytes] = []
     identities: dict[tuple[int, int], bytes] = {}
     for value in values:
         fact = fact_codec.decode(value)
         assert identities.setdefault((fact.offset, fact.index), value) == value, "one identity, two facts"
-        assert fact.n <= len(firsts) + 1, f"gap: n {fact.n} after {len(firsts)}"
+        assert 0 < fact.n <= len(firsts) + 1, f"gap: n {fact.n} after {len(firsts)}"
         if fact.n == len(firsts) + 1:
             firsts.append(value)
+        assert firsts[fact.n - 1] == value, f"number {fact.n} twice: another fact than before"
     return firsts, len(values) - len(firsts)
 
 
@@ -134,16 +175,22 @@ def one_total_a_version(totals: set[bytes]) -> None:
 
 
 def sums_are_balances(image: Dump, facts: list[Fact]) -> None:
-    """Points issued, active and pending of every member are the sums of its ledger."""
+    """Every balance of every member is the sum of its ledger, and what was issued is somewhere."""
     sums: dict[str, list[int]] = {}
     for fact in facts:
         if isinstance(fact, Ledger):
-            total = sums.setdefault(fact.member_id, [0, 0, 0])
-            for at, change in enumerate((fact.points, fact.active, fact.pending)):
-                total[at] += change
+            total = sums.setdefault(fact.member_id, [0] * len(BALANCES))
+            for at, name in enumerate(("points", *BALANCES[1:])):
+                total[at] += getattr(fact, name)
     for name, raw in image.states.items():
         state = member.decode(raw)
-        assert [state.issued, state.active, state.pending] == sums.get(name, [0, 0, 0]), name
+        held = {balance: getattr(state, balance) for balance in BALANCES}
+        assert list(held.values()) == sums.get(name, [0] * len(BALANCES)), name
+        assert held["issued"] == sum(list(held.values())[1:]) - 2 * held["debt"], name
+        assert min(held.values()) >= 0, name
+
+
+BALANCES = ("issued", "active", "pending", "spent", "expired", "reversed", "debt")
 
 
 async def in_time(check: Callable[[], Awaitable[bool]], within_s: float) -> bool:

@@ -13,12 +13,12 @@ import pytest
 
 from infra.stack import Stack
 from processors.ladders import NAMES
-from processors.ledger import lots
+from processors.lots import by_end
 from processors.orders import spend_by_month
 from schemas.member import PENDING
 from streams.analytics import Row
 from tests.e2e.looking_back import Kept
-from tests.oracles.cdnow import Expected, Spell, ms, oracle
+from tests.oracles.cdnow import Expected, Spell, lot_ends, ms, oracle
 
 pytestmark = pytest.mark.real
 PROGRAMME = Path("schemas/programmes/cdnow.yaml").resolve()
@@ -57,11 +57,11 @@ async def test_the_states_hold_the_points_the_lots_and_the_spend(played: Played)
     assert states.keys() == played.expected.keys()
     for member, expected in played.expected.items():
         state = states[member]
-        assert (state.issued, state.active, state.pending) == (expected.issued, expected.active, expected.pending), (
-            member
-        )
+        balances = (state.issued, state.active, state.pending, state.expired)
+        assert balances == (expected.issued, expected.active, expected.pending, expected.expired), member
         assert sum(row[2] for row in PENDING.iter_unpack(state.pendings)) == expected.pending, member
-        assert lots(state) == expected.lots, member
+        ends = {ms(lot_ends(month)): points for month, points in sorted(expected.lots.items())}
+        assert by_end(state) == ends, member
         assert spend_by_month(state) == expected.spend, member
 
 
@@ -129,9 +129,9 @@ def test_importing_again_appends_nothing(played: Played) -> None:
 
 def test_a_member_is_told_in_words(played: Played) -> None:
     told = played.log.patiently("member", "show", "cdnow-00004")
-    assert "198 issued = 198 active + 0 pending" in told
+    assert "198 issued = 140 active + 0 pending + 58 expired" in told
     assert "lost since 1998-02-11 12:00:00-05:00: 61 d without an own action" in told
-    assert "58 active points earned in 1997-01" in told
+    assert "64 active points end on 1998-09-01 00:00:00-04:00" in told
 
 
 def ask(played: Played, sql: str) -> list[Row]:

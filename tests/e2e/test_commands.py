@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import urllib.request
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +22,7 @@ from streams.http_store import HttpStore
 from streams.keys import private_key
 from streams.programme_log import sealed, spread
 from streams.redis_store import RedisStore
+from streams.store import key
 from streams.wiring import Invocation
 from tests.e2e.memberflow import PARTITIONS, Log, check_in
 from tests.polling import eventually
@@ -193,6 +195,13 @@ def test_a_sink_stores_answers_sql_and_ends_in_order(stack: Stack, tmp_path: Pat
         points = "SELECT sum(points) FROM facts FINAL WHERE log = %(log)s"
         assert eventually(lambda: reader.query(points, {"log": log.name}) == [(125,)], within_s=30)
         assert log.ok("reconcile") == "every row is a fact, every fact a row\n"
+        with log.process("reconcile", "rows and facts compared", 1, {}, arguments=("--every", "1h")) as reconciler:
+            (told,) = reconciler.said("rows and facts compared")
+            assert (told["differ"], told["missing"]) == (0, 0)
+            (begun,) = reconciler.said("reconciler starts")
+            with urllib.request.urlopen(f"http://127.0.0.1:{begun['metrics_port']}/metrics", timeout=30) as answer:
+                assert 'memberflow_reconcile_mismatches{kind="missing"} 0.0' in answer.read().decode()
+        assert reconciler.said("reconciler stopped")
         assert {it["what"] for it in json.loads(log.ok("doctor", "--json")) if it["health"] != "ok"} == set()
         owner = log.refused("migrate", "--status")
         assert f"process {sink.process.pid} owns the analytics folder" in owner
@@ -246,7 +255,7 @@ def test_a_poison_record_is_listed_shown_and_replayed(begun: Log, kafka_bootstra
         (("show", "1-7"), "is not P:OFFSET"),
         (("list", "--reason", "bad"), "there is no reason bad; there are not_json"),
         (("replay",), "name one letter as P:OFFSET"),
-        (("replay", "0:0", "--reason", "stray"), "name one letter as P:OFFSET"),
+        (("replay", "0:0", "--reason", "stray"), "0:0 and --reason stray exclude each other"),
         (("replay", "--reason", "stray"), "0 not replayed"),
     ],
 )
@@ -272,6 +281,30 @@ def test_a_halted_partition_is_listed_and_goes_on_after_resume(begun: Log, redis
 
 
 # -- doctor
+
+
+def test_a_worker_that_has_just_started_is_not_told_to_be_missing(begun: Log) -> None:
+    found = {it["what"]: it for it in json.loads(begun.run("doctor", "--json").stdout)}
+    assert found["clock"]["found"] == "no worker has committed a record of this log yet"
+    assert "one that has just started needs some seconds" in found["clock"]["remedy"]
+
+
+@pytest.mark.parametrize("part", ["header", "states"])
+def test_a_spoiled_key_halts_its_partition_alone_until_it_is_rebuilt(begun: Log, redis_url: str, part: str) -> None:
+    async def spoil(store: RedisStore) -> None:
+        await store._link.call("SET", key(store.log, 0, part), "text")
+
+    asked(begun, redis_url, spoil)
+    with begun.worker(owns=PARTITIONS - 1):  # which ends with exit code 0
+        assert eventually(lambda: all(row["facts"] for row in begun.partitions()[1:]), within_s=30)
+        assert eventually(lambda: begun.partitions()[0]["halted"], within_s=30)
+        assert f":{part} is a string; restore it with `memberflow rebuild`" in begun.partitions()[0]["halted"]
+        assert "restore it with" in begun.ok("partition", "list")
+        told = json.loads(begun.run("doctor", "--json").stdout)
+        assert [it["found"] for it in told if it["what"] == "partitions" and "is halted" in it["found"]]
+        begun.ok("rebuild", "0")
+        assert eventually(lambda: begun.partitions()[0]["facts"], within_s=30)
+        assert begun.partitions()[0]["halted"] is None
 
 
 def test_the_doctor_finds_what_is_wrong_and_says_what_to_do(begun: Log) -> None:

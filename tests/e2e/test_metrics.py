@@ -50,7 +50,7 @@ LIVELY = [
 
 
 class Pipeline(NamedTuple):
-    """Worker, sink and dispatcher of a log, watched by a Prometheus of their own."""
+    """Worker, sink, dispatcher and boards of a log, watched by a Prometheus of their own."""
 
     log: Log
     prometheus: str
@@ -110,14 +110,16 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
             MEMBERFLOW_DISPATCHER__ALLOW_PRIVATE="true",
         )
         log.ok("bootstrap")
+        of_boards = {"MEMBERFLOW_BOARDS__FOLDER": str(folder / "boards")}
         processes = {
             "worker": running.enter_context(log.worker()),
             "sink": running.enter_context(log.sinking()),
             "dispatcher": running.enter_context(log.process("dispatcher", "partition taken over", PARTITIONS, {})),
+            "boards": running.enter_context(log.process("boards", "boards starts", 1, of_boards)),
         }
         assert stack.prometheus is not None
         pipeline = Pipeline(log, stack.prometheus, processes, told)
-        assert eventually(lambda: len(pipeline.value("up == 1")) == 3, within_s=60)
+        assert eventually(lambda: len(pipeline.value("up == 1")) == 4, within_s=60)
         begin(pipeline)
         yield pipeline
 
@@ -158,7 +160,7 @@ def test_what_must_have_data_has_data(watched: Pipeline) -> None:
     numbers = {expr: watched.value(expr) for expr in LIVELY}
     assert all(numbers.values())
     (up,) = watched.value("sum(up)")
-    assert up["value"][1] == "3"
+    assert up["value"][1] == "4"
 
 
 def test_the_numbers_are_those_of_the_processes(watched: Pipeline) -> None:

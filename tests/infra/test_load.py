@@ -15,7 +15,7 @@ from infra.live import Live, Record, Silence
 from infra.members import DAY_MS, Crowd, Wave
 from infra.process import StackError
 from infra.traffic import CLEAN, MIX, POISONS, Trouble, Writer
-from schemas.actions import Action, Login, Profile, Purchase, name_of
+from schemas.actions import Action, Login, Profile, Purchase, Redeem, RedeemCancel, Refund, name_of
 from schemas.decoding import decode
 from schemas.verdicts import Reason, Rejected
 
@@ -118,6 +118,34 @@ def test_an_order_id_is_given_once() -> None:
     orders = [a.order_id for a in (read(r.value) for r in stream().take(20_000, NOON)) if isinstance(a, Purchase)]
     assert len(orders) > 100
     assert len(set(orders)) == len(orders)
+
+
+def test_refunds_name_orders_of_their_member_whole_in_part_too_much_or_unknown() -> None:
+    bought: dict[tuple[str, str], int] = {}
+    shares: Counter[str] = Counter()
+    for action in map(read, story(days=60)):
+        if isinstance(action, Purchase):
+            bought[action.member_id, action.order_id] = action.amount
+        elif isinstance(action, Refund):
+            amount = bought.get((action.member_id, action.order_id))
+            shares["unknown" if amount is None else _share(action.amount, amount)] += 1
+    assert set(shares) == {"whole", "part", "too much", "unknown"}, shares
+    assert shares["unknown"] < 0.3 * shares.total()
+
+
+def _share(refunded: int, amount: int) -> str:
+    return "whole" if refunded == amount else "part" if refunded < amount else "too much"
+
+
+def test_a_cancel_names_a_redemption_of_its_member() -> None:
+    asked: set[tuple[str, str]] = set()
+    cancelled: Counter[bool] = Counter()
+    for action in map(read, story(days=60)):
+        if isinstance(action, Redeem):
+            asked.add((action.member_id, action.redeem_id))
+        elif isinstance(action, RedeemCancel):
+            cancelled[(action.member_id, action.redeem_id) in asked] += 1
+    assert cancelled[True] > cancelled[False]
 
 
 # -- what the contract reads

@@ -24,6 +24,7 @@ RETURN_WINDOW = dt.timedelta(days=7)
 COMEBACK_AFTER = dt.timedelta(days=30)
 COMEBACK_POINTS = 50
 COMEBACKS_A_YEAR = 4
+LOT_MONTHS = 13
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ class Expected:
     issued: int = 0
     active: int = 0
     pending: int = 0
+    expired: int = 0
     lots: dict[int, int] = field(default_factory=dict)
     spend: dict[int, int] = field(default_factory=dict)
     buying: list[Spell] = field(default_factory=list)
@@ -103,6 +105,10 @@ def expected(orders: list[Order], end: dt.datetime = END) -> Expected:
         result.issued += COMEBACK_POINTS
         result.active += COMEBACK_POINTS
         _into_lot(result, month_of(moment), COMEBACK_POINTS)
+    for month in [month for month in result.lots if ms(lot_ends(month)) <= ms(end)]:
+        points = result.lots.pop(month)
+        result.active -= points
+        result.expired += points
     result.buying = spells(orders, BUYING, end)
     result.presence = spells(orders, PRESENCE, end)
     return result
@@ -117,6 +123,12 @@ def month_of(moment: dt.datetime) -> int:
     """The month in New York."""
     local = moment.astimezone(NEW_YORK)
     return local.year * 12 + local.month - 1
+
+
+def lot_ends(month: int) -> dt.datetime:
+    """When the points of a month end: midnight in New York, 13 months after it began."""
+    year, index = divmod(month + LOT_MONTHS, 12)
+    return dt.datetime(year, index + 1, 1, tzinfo=NEW_YORK)
 
 
 def comebacks(orders: list[Order]) -> list[dt.datetime]:

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from processors.ladders import NAMES
-from processors.ledger import lots
+from processors.lots import by_end
 from processors.member import Member, Moment, decide, wake
 from processors.programme import Rules
 from schemas.actions import Purchase
 from schemas.facts import Fact, Ledger, TierEntered, TierLeft
 from schemas.member import SPEND, MemberState
 from schemas.programme import parse
-from tests.oracles.cdnow import END, Expected, Order, Spell, comebacks, expected, ms, oracle, read
+from tests.oracles.cdnow import END, Expected, Order, Spell, comebacks, expected, lot_ends, ms, oracle, read
 
 SAMPLE = Path("tests/data/cdnow_sample.txt")
 RULES = Rules(parse(Path("schemas/programmes/cdnow.yaml").read_text()), 1, 0)
@@ -39,8 +39,8 @@ def test_a_line_is_an_order_at_noon_in_new_york() -> None:
 
 def test_one_order_long_ago() -> None:
     only = expected(bought("19970101 29.33"))
-    assert (only.orders, only.issued, only.active, only.pending) == (1, 29, 29, 0)
-    assert only.lots == {JANUARY: 29}
+    assert (only.orders, only.issued, only.active, only.pending) == (1, 29, 0, 0)
+    assert (only.lots, only.expired) == ({}, 29), "January 1997 ended on 1 February 1998"
     assert only.spend == {JANUARY: 2933}
     assert only.buying == [
         Spell("red", utc("1997-01-15T17:00"), utc("1997-01-31T17:00")),
@@ -121,9 +121,9 @@ def test_comebacks(name: str, orders: list[str], number: int) -> None:
 
 
 def test_a_comeback_pays_into_the_lot_of_its_month() -> None:
-    back = expected(bought("19970101 10.00", "19970301 5.50"))
-    assert (back.comebacks, back.issued, back.active) == (1, 65, 65)
-    assert back.lots == {JANUARY: 10, JANUARY + 2: 55}
+    back = expected(bought("19970601 10.00", "19970801 5.50"))
+    assert (back.comebacks, back.issued, back.active) == (1, 65, 55)
+    assert (back.lots, back.expired) == ({JANUARY + 7: 55}, 10), "June 1997 ends with the data"
 
 
 def test_the_sample_is_the_one_everybody_knows() -> None:
@@ -172,13 +172,14 @@ def in_ms(spells: list[Spell]) -> list[tuple[str, int, int | None]]:
     return [(s.tier, ms(s.entered), ms(s.left) if s.left else None) for s in spells]
 
 
-def summary(state: MemberState) -> tuple[int, int, int, dict[int, int], dict[int, int]]:
+def summary(state: MemberState) -> tuple[tuple[int, int, int, int], dict[int, int], dict[int, int]]:
     spend = dict(SPEND.iter_unpack(state.spend))
-    return state.issued, state.active, state.pending, {m: p for m, p in lots(state).items() if p}, spend
+    return (state.issued, state.active, state.pending, state.expired), by_end(state), spend
 
 
-def wanted(e: Expected) -> tuple[int, int, int, dict[int, int], dict[int, int]]:
-    return e.issued, e.active, e.pending, e.lots, e.spend
+def wanted(e: Expected) -> tuple[tuple[int, int, int, int], dict[int, int], dict[int, int]]:
+    lots = {ms(lot_ends(month)): points for month, points in sorted(e.lots.items())}
+    return (e.issued, e.active, e.pending, e.expired), lots, e.spend
 
 
 def test_the_rules_agree_with_the_oracle_on_every_customer() -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-from processors.ledger import lots
+from processors.held import read
+from processors.lots import by_end, held
 from schemas.facts import Ledger
 from schemas.member import PENDING
 from tests.processors.story import Story, when
@@ -43,21 +44,35 @@ def amended(story: Story, entry: Ledger) -> Ledger:
     raise AssertionError(f"{entry.amends} names no fact")
 
 
+def place(entry: Ledger) -> tuple[str, str, str]:
+    """Where an entry counts."""
+    return entry.action, entry.region, entry.group_id
+
+
 def check_sums(story: Story) -> None:
-    """The ledger's sums are the balances, in total and by lot; issued = active + pending; nothing below 0."""
+    """The ledger's sums are the balances, in total and by lot; what was issued is somewhere; nothing is below 0."""
     state, entries = story.state, ledger(story)
     assert state.issued == sum(entry.points for entry in entries)
-    assert state.active == sum(entry.active for entry in entries)
-    assert state.pending == sum(entry.pending for entry in entries)
-    assert state.issued == state.active + state.pending
-    by_month: Counter[int] = Counter()
+    for name in ("active", "pending", "spent", "expired", "reversed", "debt"):
+        assert getattr(state, name) == sum(getattr(entry, name) for entry in entries) >= 0, name
+    assert state.issued == state.active + state.pending + state.spent + state.expired + state.reversed - state.debt
+    by_lot: Counter[int] = Counter()
     for entry in entries:
-        by_month[entry.month] += entry.active
-    assert lots(state) == {month: n for month, n in sorted(by_month.items()) if n}
-    assert min([0, *lots(state).values()]) == 0
-    assert state.pending == sum(row[2] for row in PENDING.iter_unpack(state.pendings))
+        if entry.lots:
+            assert sum(points for _, points in entry.lots) in (entry.active, entry.active + entry.expired)
+            by_lot.update({end: points for end, points in entry.lots if end > entry.decided_at or points < 0})
+        elif entry.active:
+            by_lot[story.rules.lot_ends[entry.month]] += entry.active
+    assert by_end(state) == {end: n for end, n in sorted(by_lot.items()) if n}
+    assert all(points > 0 for _, points, _ in held(state))
+    assert sum(by_end(state).values()) == state.active
+    waiting = sum(row[2] for row in PENDING.iter_unpack(state.pendings))
+    in_holds = [(hold, part.points) for hold in read(state) for part in hold.parts]
+    assert state.pending == waiting + sum(points for _, points in in_holds), (state.pending, waiting, in_holds)
     for entry in entries:
         if entry.amends:
-            amended(story, entry)
+            of = amended(story, entry)
+            if entry.entry == "corrected":
+                assert (entry.effective_at, entry.month, *place(entry)) == (of.effective_at, of.month, *place(of))
         assert entry.because
-        assert entry.points or entry.reason or entry.entry == "activated"
+        assert entry.points or entry.reason or entry.entry != "earned"

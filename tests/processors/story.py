@@ -25,7 +25,9 @@ START = int(dt.datetime(2026, 3, 1, 16, tzinfo=dt.UTC).timestamp() * 1000)  # Mo
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 KEY = bytes(16)
 
-PROGRAMME: Programme = parse(Path("schemas/programmes/default.yaml").read_text())
+DEFAULT = Path("schemas/programmes/default.yaml").read_text()
+PROGRAMME: Programme = parse(DEFAULT.replace("first_order: {factor: 2,", "first_order: {factor: 1,"))
+"""The default programme, but that a first order counts once: tables of other rules need not think of it."""
 RULES = Rules(PROGRAMME, 1, 0)
 
 FIELDS: dict[str, dict[str, Any]] = {
@@ -67,8 +69,7 @@ class Story:
         decision = decide(self.rules, self.rules, KEY, self.member, action, moment)
         self.verdicts.append(decision.verdict)
         if self.buckets and decision.verdict is Verdict.APPLIED:
-            day = self.rules.calendar.day(at)
-            self.buckets.count(self.rules, self.state, action, at, day, self.offset, decision.facts)
+            self.buckets.count(self.rules, self.state, action, at, self.offset, decision)
         self._take(decision)
         return decision
 

@@ -65,8 +65,15 @@ def test_an_action_weighs(name: str, action: Action, weight: int) -> None:
     assert WEIGHTS.of(action) == weight, name
 
 
+def test_a_day_beyond_those_that_the_programme_looks_back_weighs_nothing() -> None:
+    for back in (1, 7, 30, 57):
+        short = PROGRAMME.activity.model_copy(update={"days": back})
+        decay = activity.Weights(PROGRAMME.model_copy(update={"activity": short})).decay
+        assert decay == WEIGHTS.decay[:back] + (0,) * (57 - back)
+
+
 def test_a_custom_action_weighs_what_the_programme_declares() -> None:
-    declared = PROGRAMME.model_copy(update={"custom": {"quiz": CustomAction(weight=1500)}})
+    declared = PROGRAMME.model_copy(update={"custom": {"quiz": CustomAction(weight=1500, own=True)}})
     assert activity.Weights(declared).of(an_action("custom", name="quiz")) == 1500
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import Counter
+from random import Random
 from typing import Any, NamedTuple
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from processors.aggregate import Buckets
@@ -236,6 +237,59 @@ def test_day_buckets_are_the_sums_of_the_ledger_by_day_region_group_and_action(h
     buckets = crowd.buckets.changed(-1)
     assert summed(buckets, "day", "at", "region", "group_id", "action") == _not_zero(of_day)
     assert summed(buckets, "hour", "at", "region", "action") == _not_zero(of_hour)
+
+
+HK_RUN: list[tuple[Any, ...]] = [
+    (n + 0.4, "check_in", n + 0.4, {"region": "hk", "group_id": "tea"}) for n in (0, 1, 2, 4, 5, 6, 7)
+]
+ANY_ORDER: dict[str, list[tuple[Any, ...]]] = {
+    "a comeback moved by an action elsewhere": [
+        (0, "login", 0, {"region": "hk"}),
+        (40, "share", 40, {"region": "hk"}),
+        (41, "login", 20, {"region": "sh"}),
+    ],
+    "a comeback of the first action known": [
+        (30, "share", 30, {"region": "hk", "group_id": "tea"}),
+        (30, "login", 0, {"region": "sh"}),
+    ],
+    "a streak healed elsewhere": [*HK_RUN, (8, "check_in", 3.1, {"region": "sh", "group_id": "oolong"})],
+}
+
+
+@pytest.mark.parametrize("name", ANY_ORDER)
+def test_points_count_in_the_same_buckets_in_any_order(name: str) -> None:
+    """However they arrive: what a correction changes counts where the corrected action does."""
+    late = ANY_ORDER[name]
+    in_order = [(what[2], *what[1:]) for what in sorted(late, key=lambda step: step[2])]
+    assert [step[2] for step in in_order] != [step[2] for step in late]
+    for kind in ("hour", "day"):
+        assert summed_points(rows(played(late), kind)) == summed_points(rows(played(in_order), kind)), kind
+
+
+def summed_points(found: dict[tuple[Any, ...], tuple[int, ...]]) -> dict[tuple[Any, ...], int]:
+    return {key: sums[1] for key, sums in found.items() if sums[1]}
+
+
+apart = histories.map(lambda history: [one for one in history if one.what in ("login", "check_in", "purchase")])
+
+
+@given(apart, st.randoms(use_true_random=False))
+def test_buckets_are_those_of_any_order_of_arrival(history: list[Sent], rnd: Random) -> None:
+    """But for what goes by arrival: which check-in of a day is paid, which of two actions of one moment came back."""
+    history = list({(one.member, one.happened): one for one in history}.values())
+    days = [(one.member, one.happened // 24) for one in history if one.what == "check_in"]
+    assume(len(set(days)) == len(days))
+    other = [one._replace(delay=rnd.randrange(30 * 24)) for one in history]
+    sums = []
+    for told in (history, other):
+        crowd = Crowd()
+        crowd.live(told)
+        crowd.finish(len(told))
+        sums.append({kind: summed(crowd.buckets.changed(-1), kind, *BY[kind]) for kind in BY})
+    assert sums[0] == sums[1]
+
+
+BY = {"hour": ("at", "region", "action"), "day": ("at", "region", "group_id", "action")}
 
 
 def _not_zero(sums: Counter[tuple[Any, ...]]) -> Counter[tuple[Any, ...]]:

@@ -8,8 +8,8 @@ import pytest
 
 from processors import churn
 from processors.programme import Rules
-from schemas.facts import Fact, Tier, TierEntered, TierLeft, TierMoved, TierVoided
-from schemas.programme import TierRules
+from schemas.facts import Fact, Ledger, Tier, TierEntered, TierLeft, TierMoved, TierVoided
+from schemas.programme import PresenceRules, TierRules
 from schemas.verdicts import Verdict
 from tests.processors.story import DAY, PROGRAMME, START, Story, an_action, tiers, told
 
@@ -400,3 +400,26 @@ def test_the_next_wake_is_told_to_the_moment() -> None:
     assert churn.next_wake(story.rules, story.state) == START + 90 * DAY
     story.tick(START + 90 * DAY)
     assert churn.next_wake(story.rules, story.state) == 0
+
+
+NARROW = Rules(PROGRAMME.model_copy(update={"presence": PresenceRules(actions=("login",))}), 1, 0)
+NARROWED: list[tuple[str, list[tuple[Any, ...]], list[str]]] = [
+    ("another own action does not end silence", [(0, "login"), (6, "share"), (8, "tick")], ["yellow from 7"]),
+    ("nor a tier", [(0, "login"), (8, "share")], ["yellow from 7"]),
+    ("a login does", [(0, "login"), (8, "login")], ["yellow from 7", "yellow until 8: action"]),
+    ("who never logged in is in no tier", [(0, "share"), (70, "tick")], []),
+    ("a late share moves nothing", [(0, "login"), (8, "share", 3)], ["yellow from 7"]),
+    ("a late login does", [(0, "login"), (8, "login", 3)], ["yellow from 7", "yellow of 7 never was"]),
+]
+
+
+@pytest.mark.parametrize(("name", "steps", "expected"), NARROWED, ids=[case[0] for case in NARROWED])
+def test_a_programme_may_say_which_own_actions_end_silence(
+    name: str, steps: list[tuple[Any, ...]], expected: list[str]
+) -> None:
+    assert tiers(told(steps, NARROW)) == expected
+
+
+def test_a_comeback_is_paid_for_any_own_action_whatever_ends_silence() -> None:
+    story = told([(0, "login"), (40, "share")], NARROW)
+    assert [fact.rule for _, _, fact in story.facts if isinstance(fact, Ledger)] == ["share", "comeback"]

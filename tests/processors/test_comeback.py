@@ -9,7 +9,7 @@ import pytest
 from processors.programme import Rules
 from schemas.member import COMEBACK
 from schemas.programme import parse
-from tests.processors.book import check_sums, ledger, lines
+from tests.processors.book import amended, check_sums, ledger, lines
 from tests.processors.story import DAY, PROGRAMME, START, told
 
 SECOND = 1 / 86_400
@@ -88,7 +88,7 @@ SHORT = Rules(
         (
             "a gap that is taken back lets the third be paid",
             [(0, "login"), (6, "login"), (12, "login"), (18, "login"), (19, "login", 3)],
-            [PAID, PAID, CAPPED, taken(6), PAID],
+            [PAID, PAID, CAPPED, taken(6), "comeback 50 corrects day 18"],
         ),
         (
             "a gap cut into two pushes the second out",
@@ -120,11 +120,20 @@ def test_a_moved_comeback_is_paid_at_the_moment_and_in_the_month_of_the_late_act
     assert (paid.effective_at, paid.month) == (START + 35 * DAY, 2026 * 12 + 3)
     assert (back.effective_at, back.month, back.points) == (START + 35 * DAY, 2026 * 12 + 3, -50)
     assert (again.effective_at, again.month, again.points) == (START + 28 * DAY, 2026 * 12 + 2, 50)
-    assert (back.action, back.event_id, again.action) == ("like", "e-2", "like")
+    assert (back.action, back.event_id, again.action) == ("login", "e-2", "like")
     assert back.because == "-50: a late action shows that the silence before it was shorter"
     assert again.because == "50 = back after 34 days, number 1 of the year"
 
 
+def test_a_comeback_pushed_out_and_let_in_again_names_each_time_what_it_amends() -> None:
+    steps: Steps = [(0, "login"), (12, "login"), (18, "login"), (19, "login", 6), (20, "login", 3)]
+    story = told(steps, SHORT)
+    assert lines(story, "comeback")[3:] == [taken(18), taken(6), "comeback 50 corrects day 18"]
+    out, _, again = ledger(story)[3:]
+    assert amended(story, again) is out
+    check_sums(story)
+
+
 def test_comebacks_are_remembered_only_while_they_can_change() -> None:
     story = told(gaps(40))
-    assert len(story.state.comebacks) <= 2 * COMEBACK.size
+    assert len(story.state.comebacks) <= 2 * (COMEBACK.size + 12)

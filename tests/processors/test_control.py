@@ -10,7 +10,7 @@ from processors.control import AHEAD_MS, NotUnderstood, apply, judge
 from processors.signature import public_text, seal
 from processors.versions import Versions
 from schemas.partition import PartitionState
-from schemas.records import Control, GoLive, Keys, Pause, ProgrammeControl, Reference, SignedControl
+from schemas.records import MOMENT_MAX, Control, GoLive, Keys, Pause, ProgrammeControl, Reference, SignedControl
 from schemas.verdicts import Reason, Rejected
 from tests.crash.traffic import PROGRAMME, STAFF, STRANGER, first_programme
 
@@ -51,6 +51,8 @@ def keys(number: int, key: Ed25519PrivateKey = STRANGER) -> Keys:
         (programme(2), "taken"),
         (programme(1), "ignored"),  # not above the one in force
         (programme(2, ahead=AHEAD_MS - 1), Reason.INVALID.value),
+        (programme(2, ahead=MOMENT_MAX - 1 - NOW), "taken"),
+        (programme(2, ahead=MOMENT_MAX - NOW), Reason.INVALID.value),  # no table could hold its moment
         (programme(2, approved_by=""), Reason.ONE_PERSON.value),
         (programme(2, approved_by="ann"), Reason.ONE_PERSON.value),
         (GoLive(id="live", number=1, by="ann", approved_by="bob"), "taken"),

@@ -10,8 +10,13 @@ from hypothesis import strategies as st
 
 from processors import days
 from processors.activity import Weights
+from processors.calendar import DAY_MS, MINUTE_MS, Calendar
+from processors.programme import Rules
+from schemas.facts import Ledger
 from schemas.member import MemberState
-from schemas.programme import parse
+from schemas.programme import FUTURE_MINUTES_MAX, HORIZON_MAX, parse
+from schemas.verdicts import Verdict
+from tests.processors.story import PROGRAMME, told
 
 WEIGHTS = Weights(parse(Path("schemas/programmes/default.yaml").read_text()))
 FIRST = 20_000  # a programme day in 2024
@@ -123,6 +128,28 @@ def test_a_day_older_than_the_counts_is_full() -> None:
     assert state.counts == b""
     assert days.counted(state, FIRST - 31, days.MESSAGES) == 0
     assert days.counted(state, FIRST - 32, days.MESSAGES) == 255
+
+
+@pytest.mark.parametrize(
+    "zone", ["Asia/Shanghai", "America/New_York", "Australia/Lord_Howe", "Antarctica/Casey", "Antarctica/Troll"]
+)
+def test_a_day_is_counted_as_long_as_an_action_of_it_may_come(zone: str) -> None:
+    """The latest of any day, when the newest action known lies as far ahead as a programme may allow."""
+    calendar = Calendar(zone, 0)
+    later = HORIZON_MAX * DAY_MS + FUTURE_MINUTES_MAX * MINUTE_MS
+    for day in range(FIRST, FIRST + 366):
+        state = a_member(calendar.day(calendar.day_start(day + 1) - 1 + later))
+        days.count(state, day, days.SHARES)
+        assert days.counted(state, day, days.SHARES) == 1, calendar.date(day)
+
+
+def test_late_actions_at_the_very_horizon_are_paid_up_to_the_cap_of_their_day() -> None:
+    longest = Rules(PROGRAMME.model_copy(update={"horizon_days": HORIZON_MAX}), 1, 0)
+    first, at = 1 - 1 / 86_400, HORIZON_MAX + 1 - 1 / 86_400  # a second before midnight
+    story = told([(at, "share"), *[(at, "share", first)] * 6, (at, "share", first - 1 / 86_400)], longest)
+    assert story.verdicts == [Verdict.APPLIED] * 7 + [Verdict.LATE]
+    entries = [fact for _, _, fact in story.facts if isinstance(fact, Ledger) and fact.rule == "share"]
+    assert [fact.points for fact in entries] == [5] + [5] * 5 + [0]
 
 
 def test_a_count_stops_at_what_a_byte_holds() -> None:

@@ -130,7 +130,7 @@ def test_leaving_a_group_closes_nothing_and_leaving_the_programme_ends_tiers() -
     story = told([(0, "login"), (8, "leave", 8, {"group_id": "g-1"}), (9, "leave"), (80, "tick")])
     left = [fact for _, _, fact in story.facts if isinstance(fact, TierLeft)]
     assert [(fact.tier, fact.effective_at, fact.reason) for fact in left] == [("yellow", START + 9 * DAY, "closed")]
-    assert story.wake_at == 0
+    assert story.wake_at == story.state.level_due, "nothing but the floor of tenure is to come"
 
 
 @given(st.lists(st.tuples(actions, st.integers(-40 * DAY, 10 * DAY)), max_size=12), st.integers(0, 300 * DAY))
@@ -188,7 +188,8 @@ def test_the_next_wake_is_the_earliest_of_points_and_tiers() -> None:
     assert told([(0, "purchase"), (1, "login")]).wake_at == START + 7 * DAY
     assert told([(0, "login")]).wake_at == START + 7 * DAY
     assert told([(0, "purchase"), (5, "login"), (7, "tick")]).wake_at == START + 12 * DAY
-    assert told([(0, "refund")]).wake_at == 0
+    left = told([(0, "leave")])
+    assert left.wake_at == left.state.level_due == RULES.levels.tenure_at(START), "of levels alone"
 
 
 def test_what_is_due_is_judged_by_a_repeat_too() -> None:

@@ -85,7 +85,7 @@ def test_a_repeated_order_is_a_change_to_be_stored() -> None:
 
 
 def test_the_list_keeps_the_newest_orders_up_to_its_limit_sorted_by_their_moments() -> None:
-    few = Rules(parse(PROGRAMME.model_dump_json().replace('"orders_kept":200', '"orders_kept":3')), 1, 0)
+    few = Rules(parse(PROGRAMME.model_dump_json().replace('"kept":200', '"kept":3')), 1, 0)
     days = [1, 3, 2, 5, 4]
     story = told([(5, "purchase", day) for day in days], few)
     moments = [row[1] for row in ORDER.iter_unpack(story.state.orders)]

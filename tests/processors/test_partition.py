@@ -18,13 +18,25 @@ from schemas import facts
 from schemas.decoding import decode
 from schemas.member import MemberState
 from schemas.partition import PartitionState
-from schemas.records import Cause, Forward, GoLive, ProgrammeControl, Record, SignedDerived, tick
+from schemas.records import (
+    AnyDerived,
+    Award,
+    Cause,
+    Echo,
+    Feedback,
+    Forward,
+    GoLive,
+    ProgrammeControl,
+    Record,
+    Referral,
+    SignedDerived,
+    tick,
+)
 from schemas.topics import topics
 from schemas.verdicts import Reason
 from streams.store import Identity
 from tests.crash.fold import replay
 from tests.crash.traffic import (
-    LIMITS,
     PROGRAMME,
     STRANGER,
     WORKERS,
@@ -34,6 +46,7 @@ from tests.crash.traffic import (
     instant,
 )
 from tests.doubles import MemoryLog
+from tests.limits import limited
 
 START = 1_772_380_800_000
 DAY = 86_400_000
@@ -93,12 +106,6 @@ class Bench:
         return {verdict.value: count for verdict, count in self.fold.verdicts.items() if count}
 
 
-def limited(**limits: int) -> str:
-    """The programme with other technical limits."""
-    text = PROGRAMME.removesuffix(LIMITS)
-    return text + "\nlimits: {" + ", ".join(f"{name}: {value}" for name, value in limits.items()) + "}\n"
-
-
 def reasons(out: Output) -> list[str]:
     return [letter.rejected.reason.value for letter in out.letters]
 
@@ -128,7 +135,7 @@ def test_facts_carry_an_identity_and_a_number_without_gaps() -> None:
     bench.give(b"{")
     bench.act(HERE[1], "check_in", after=8 * DAY)
     places = [(fact.offset, fact.index, fact.n) for fact in bench.facts]
-    assert places == [(0, 0, 1), (1, 0, 2), (3, 0, 3), (3, 1, 4)]
+    assert places == [(0, 0, 1), (1, 0, 2), (1, 1, 3), (3, 0, 4), (3, 1, 5), (3, 2, 6)]
     assert {(fact.log, fact.partition) for fact in bench.facts} == {("log-1", 0)}
 
 
@@ -142,7 +149,7 @@ def test_who_is_due_is_woken_by_any_record_at_its_own_moment() -> None:
 
 
 def test_a_record_wakes_no_more_than_the_programme_says_in_order_of_time_then_id() -> None:
-    bench = Bench(limited(wakes_per_record=2))
+    bench = Bench(limited(PROGRAMME, wakes_per_record=2))
     for member in (HERE[3], HERE[1], HERE[2]):
         bench.act(member)
     bench.act(HERE[0], after=1)
@@ -154,7 +161,7 @@ def test_a_record_wakes_no_more_than_the_programme_says_in_order_of_time_then_id
 
 
 def test_its_own_member_is_woken_first_and_outside_of_the_cap() -> None:
-    bench = Bench(limited(wakes_per_record=1))
+    bench = Bench(limited(PROGRAMME, wakes_per_record=1))
     for member in HERE[:3]:
         bench.act(member)
     first, _, last = sorted(HERE[:3])
@@ -164,7 +171,7 @@ def test_its_own_member_is_woken_first_and_outside_of_the_cap() -> None:
 
 
 def test_whoever_a_record_will_wake_is_loaded_before_it_is_applied() -> None:
-    bench = Bench(limited(wakes_per_record=1))
+    bench = Bench(limited(PROGRAMME, wakes_per_record=1))
     for member in HERE[:3]:
         bench.act(member)
     first, second, _ = sorted(HERE[:3])
@@ -176,7 +183,7 @@ def test_whoever_a_record_will_wake_is_loaded_before_it_is_applied() -> None:
 
 
 def test_a_new_programme_reaches_silent_members_some_per_record() -> None:
-    bench = Bench(limited(sweep_per_record=2))
+    bench = Bench(limited(PROGRAMME, sweep_per_record=2))
     for member in HERE[:5]:
         bench.act(member, "check_in")
     body = ProgrammeControl(
@@ -184,7 +191,7 @@ def test_a_new_programme_reaches_silent_members_some_per_record() -> None:
         number=2,
         by="ann",
         approved_by="bob",
-        text=limited(sweep_per_record=2).replace("after_days: 7}", "after_days: 2}"),
+        text=limited(PROGRAMME, sweep_per_record=2).replace("after_days: 7}", "after_days: 2}"),
         holds_from=START + 4 * DAY,
     )
     bench.give(control(body))
@@ -224,6 +231,37 @@ def test_a_derived_record_counts_once_per_cause_for_ever() -> None:
     assert bench.verdicts == {"applied": 3, "control": 1, "derived_ignored": 3, "late": 1}
     bench.give(derived(1, an_action(99), origin=1))
     assert bench.fold.state.causes == {"log-1:2": (8, 0), "log-1:1": (1, 0)}
+
+
+WITHOUT_EFFECT: list[tuple[AnyDerived, bool]] = [  # record, and whether a cause identifies it
+    (Referral(Cause("log-1", 2, 5, 0), HERE[0], "moved", "m-9", active_at=START), True),
+    (Echo(Cause("log-1", 2, 5, 0), HERE[0], "like", "m-9"), True),
+    (Award(HERE[0], "hot_talk", "week", 20_000, 1, 900), False),
+    (Feedback(HERE[0], "dispatcher", "c-1", "sent"), False),
+]
+
+
+@pytest.mark.parametrize(("body", "caused"), WITHOUT_EFFECT, ids=[type(it).__name__ for it, _ in WITHOUT_EFFECT])
+def test_a_derived_record_without_a_rule_is_counted_and_changes_no_member(body: AnyDerived, *, caused: bool) -> None:
+    bench = Bench()
+    value = seal(SignedDerived, "workers", WORKERS, msgspec.json.encode(body))
+    for _ in range(2):
+        out = bench.give(value)
+        assert (out.touched, out.facts, out.letters, out.pages) == ({}, [], [], {})
+    ignored = {"derived_ignored": 1} if caused else {}
+    assert bench.verdicts == {"control": 1, "derived": 2 - caused, **ignored}
+    assert bench.fold.state.causes == ({"log-1:2": (5, 0)} if caused else {})
+    assert reasons(bench.give(seal(SignedDerived, "workers", STRANGER, msgspec.json.encode(body)))) == [Reason.UNSIGNED]
+
+
+def test_derived_records_of_every_kind_share_the_causes_of_their_origin() -> None:
+    """A worker appends them in the order of its own log, so one below the highest seen is a repeat whatever it says."""
+    bench = Bench()
+    echo = Echo(Cause("log-1", 2, 7, 1), HERE[0], "like", "m-9")
+    bench.give(seal(SignedDerived, "workers", WORKERS, msgspec.json.encode(echo)))
+    bench.give(derived(7, an_action(1), 0))
+    bench.give(derived(7, an_action(2), 2))
+    assert bench.verdicts == {"applied": 1, "control": 1, "derived": 1, "derived_ignored": 1}
 
 
 def test_a_forged_cause_silences_nobody() -> None:
@@ -427,3 +465,17 @@ def test_a_stray_that_would_not_fit_in_its_envelope_is_a_dead_letter(*, size: in
     assert (len(out.forwards), reasons(out)) == ((1, []) if forwarded else (0, [Reason.STRAY]))
     for _, forward in out.forwards:
         assert len(seal(SignedDerived, "workers", WORKERS, msgspec.json.encode(forward))) < 256 * 1024
+
+
+@pytest.mark.parametrize("ahead", [6 * 60_000, 31 * DAY, 9_000 * DAY])
+def test_an_action_of_the_future_is_judged_by_the_version_of_the_clock(ahead: int) -> None:
+    bench = Bench()
+    text = PROGRAMME.replace("points: 5\n", "points: 500\n", 1)
+    assert text != PROGRAMME
+    later = START + 5 * 60_000 + 1
+    bench.give(
+        control(ProgrammeControl(id="programme", number=2, by="ann", approved_by="bob", text=text, holds_from=later))
+    )
+    bench.act(what="check_in", occurred_at=instant(START + ahead))
+    (entry,) = [fact for fact in bench.facts if isinstance(fact, facts.Ledger)]
+    assert (entry.effective_at, entry.programme, entry.points) == (START, 1, 5)

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from processors.ledger import lots
+from processors.lots import by_end
 from processors.programme import Rules
 from schemas.actions import Line
 from schemas.facts import Ledger
 from schemas.programme import parse
 from schemas.verdicts import Verdict
 from tests.processors.book import check_sums, ledger, lines
-from tests.processors.story import PROGRAMME, START, Story, an_action, told
+from tests.processors.story import PROGRAMME, RULES, START, Story, an_action, told
 
 SECOND = 1 / 86_400
 Steps = list[tuple[Any, ...]]
@@ -201,6 +201,7 @@ def test_an_entry_tells_what_brought_it_about_and_the_score_after_it() -> None:
         because="2 = message 1 of the day's 10",
         score=1_000,
         activity_index=5,
+        weight=1_000,
     )
 
 
@@ -214,7 +215,8 @@ def test_points_lie_in_the_lot_of_the_month_they_were_earned_in() -> None:
         (40, "tick"),
     ]
     story = told(sorted(steps, key=lambda step: step[0]))
-    assert lots(story.state) == {2026 * 12 + 2: 15 + 100, 2026 * 12 + 3: 5}
+    ends = RULES.lot_ends
+    assert by_end(story.state) == {ends[2026 * 12 + 2]: 15 + 100, ends[2026 * 12 + 3]: 5}
     check_sums(story)
 
 

@@ -36,7 +36,12 @@ def cases() -> list[tuple[str, Any]]:
         kinds = {"control": "controls", "staff": "staff", "derived": "derived"}
         if (body := kinds.get(it.content["record"])) is not None:
             found.append((body, it, it.content["body"]))
-    for topic, name in (("facts", "facts"), ("aggregates", "aggregates"), ("contacts.journal", "contacts")):
+    for topic, name in (
+        ("facts", "facts"),
+        ("aggregates", "aggregates"),
+        ("contacts.journal", "contacts"),
+        ("boards", "boards"),
+    ):
         found += [(name, it, it.content) for it in golden(f"member.{topic}")]
     found += [("webhook", it, it.content) for it in golden("webhook")]
     return [pytest.param(name, content, id=f"{name}-{it.name}") for name, it, content in found]  # type: ignore[misc]
@@ -63,6 +68,32 @@ def test_every_example_meets_its_schema(name: str, content: Any) -> None:
 def test_what_the_decoder_refuses_the_schema_refuses(change: dict[str, Any], told: str) -> None:
     purchase = next(it for it in golden("member.actions") if it.name == "purchase").content
     assert not validator("actions").is_valid(purchase | change)
+
+
+@pytest.mark.parametrize(
+    ("action", "fields"),
+    [
+        ("profile", {}),
+        ("profile", {"home_region": "", "attributes": {}}),
+        ("profile", {"birthday": "02-30"}),
+        ("profile", {"dates": {"wedding": "2026-02-30"}}),
+        ("redeem", {"redeem_id": "r", "points": 5}),
+        ("redeem", {"redeem_id": "r", "points": 5, "reward": ""}),
+        ("outreach_feedback", {"contact_id": "c", "status": "sent"}),
+        ("adjust", {"kind": "points"}),
+        ("adjust", {"kind": "points", "points": 0}),
+        ("adjust", {"kind": "release"}),
+        ("adjust", {"kind": "reverse"}),
+        ("adjust", {"kind": "undo_batch"}),
+        ("adjust", {"kind": "points", "points": 5, "row": 1}),
+        ("adjust", {"kind": "points", "points": 5, "reason": ""}),
+    ],
+)
+def test_what_makes_no_sense_the_schema_refuses(action: str, fields: dict[str, Any]) -> None:
+    head = {"event_id": "e", "source": "app", "member_id": "m", "occurred_at": "2026-11-20T11:30:00Z"}
+    staff = {"reason": "late", "operator": "ann", "approved_by": "bob"} if action == "adjust" else {}
+    name = "staff" if staff else "actions"
+    assert not validator(name).is_valid({"action": action} | head | staff | fields)
 
 
 def test_staff_actions_are_no_actions_of_upstream() -> None:

@@ -16,7 +16,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from schemas.actions import ACTIONS, Action, CheckIn, Profile
-from schemas.decoding import Controlled, Derived, NotUnderstood, Staff, blank, decode
+from schemas.decoding import CHECKED, Controlled, Derived, NotUnderstood, Staff, blank, decode
 from schemas.nesting import DEPTH_MAX, depth
 from schemas.personal import blank_beside
 from schemas.records import FRAME, Tick
@@ -45,6 +45,18 @@ def envelope(kind: str, body: bytes) -> bytes:
 
 
 STAFF = {"action": "erase", "reason": "asked for", "operator": "op-1", "approved_by": "op-2"}
+ADJUSTED_BY_NOTHING: list[tuple[dict[str, Any], str]] = [
+    ({"kind": "points"}, "points"),
+    ({"kind": "points", "points": 0}, "points"),
+    ({"kind": "release"}, "hold_id"),
+    ({"kind": "release", "refers_to": "o-1"}, "hold_id"),
+    ({"kind": "reverse"}, "hold_id"),
+    ({"kind": "reverse", "points": 5}, "hold_id"),
+    ({"kind": "undo_batch"}, "batch_id"),
+    ({"kind": "undo_batch", "row": 1}, "batch_id"),
+    ({"kind": "points", "points": 5, "row": 1}, "batch_id"),
+    ({"kind": "points", "points": 5, "batch_id": "b-1"}, "row"),
+]
 NESTED = b"[" * 900 + b"]" * 900
 
 TABLE: list[tuple[str, bytes | None, Reason, str]] = [
@@ -86,6 +98,44 @@ TABLE: list[tuple[str, bytes | None, Reason, str]] = [
     ("time as a number", record(occurred_at=1796), Reason.INVALID, "$.occurred_at"),
     ("day that is none", record(occurred_at="2026-02-30T00:00:00Z"), Reason.INVALID, "$.occurred_at"),
     ("birthday with a year", record(action="profile", birthday="1990-03-08"), Reason.INVALID, "$.birthday"),
+    *[
+        (f"birthday {day!r}", record(action="profile", birthday=day), Reason.INVALID, "$.birthday")
+        for day in ("02-30", "02-31", "04-31", "06-31", "09-31", "11-31", "13-01", "01-00", "01-32", "03-08\n", "")
+    ],
+    *[
+        (f"zone {zone!r}", record(action="profile", zone=zone), Reason.INVALID, "$.zone")
+        for zone in ("somewhere", "UTC+8", "asia/shanghai", "localtime", "right/UTC", "../UTC", "")
+    ],
+    *[
+        (f"dear date {day!r}", record(action="profile", dates={"wedding": day}), Reason.INVALID, "$.dates[...]")
+        for day in ("2026-02-30", "2025-02-29", "2026-13-01", "0000-01-01", "08-03-2026", "2019-05-20\n", "")
+    ],
+    ("profile that says nothing", record(action="profile"), Reason.INVALID, "$"),
+    ("profile of empty parts", record(action="profile", home_region="", need="", dates={}, attributes={}),
+     Reason.INVALID, "$"),
+    ("redeem for nothing", record(action="redeem", redeem_id="r", points=100), Reason.INVALID, "$.reward"),
+    ("redeem for empty texts", record(action="redeem", redeem_id="r", points=100, reward="", order_id=""),
+     Reason.INVALID, "$.reward"),
+    ("redeem of no points", record(action="redeem", redeem_id="r", points=0, reward="cup"), Reason.INVALID, "$.points"),
+    ("a hash with more", record(action="profile", phone_hash="9f86d081884c7d65\n"), Reason.INVALID, "$.phone_hash"),
+    ("a masked phone with more", record(action="profile", phone_masked="138****1234\n"),
+     Reason.INVALID, "$.phone_masked"),
+    *[
+        (f"{status} is not for others to say",
+         record(action="outreach_feedback", contact_id="c-1", status=status), Reason.UNSIGNED, "$.status")
+        for status in ("sent", "expired")
+    ],
+    *[
+        (f"adjust that says too little: {fields}",
+         envelope("staff", record(**STAFF | {"action": "adjust"} | fields)), Reason.INVALID, f"$.body.{pointer}")
+        for fields, pointer in ADJUSTED_BY_NOTHING
+    ],
+    *[
+        (f"staff without {field}", envelope("staff", record(**STAFF | {field: ""})), Reason.INVALID, f"$.{field}")
+        for field in ("reason", "operator", "approved_by")
+    ],
+    ("merged into oneself", envelope("staff", record(**STAFF | {"action": "merge", "from_member_id": "m-1024"})),
+     Reason.INVALID, "$.body.from_member_id"),
     ("unknown record of our own", FRAME + b'"boss"}', Reason.INVALID, "$.record"),
     ("staff action, plain", record(**STAFF), Reason.UNSIGNED, "$.action"),
     ("staff action by one person", envelope("staff", record(**STAFF | {"approved_by": "op-1"})),
@@ -94,6 +144,14 @@ TABLE: list[tuple[str, bytes | None, Reason, str]] = [
     ("control as an action", b'{"control":"go_live","id":"x","number":1,"by":"me"}', Reason.UNKNOWN_ACTION, "$.action"),
     ("control without a signature", b'{"record":"control","body":{}}', Reason.INVALID, "$"),
     ("derived that is none", envelope("derived", b'{"derived":"gift"}'), Reason.INVALID, "$.derived"),
+    ("echo of nobody", envelope("derived", b'{"derived":"echo","cause":["l",0,0,0],"member_id":"m","kind":"like"}'),
+     Reason.INVALID, "$"),
+    ("referral of another kind", envelope("derived", b'{"derived":"referral","cause":["l",0,0,0],"member_id":"m",'
+     b'"invited_member_id":"n","kind":"paid"}'), Reason.INVALID, "$.kind"),
+    ("award of place 0", envelope("derived", b'{"derived":"award","member_id":"m","board":"b","period":"week","at":3,'
+     b'"place":0,"value":1}'), Reason.INVALID, "$.place"),
+    ("feedback that the dispatcher does not give", envelope("derived", b'{"derived":"outreach_feedback",'
+     b'"member_id":"m","source":"d","contact_id":"c","status":"clicked"}'), Reason.INVALID, "$.status"),
     ("tick with more", b'{"record":"tick","now":5}', Reason.UNKNOWN_FIELD, "$.now"),
 ]  # fmt: skip
 
@@ -146,6 +204,65 @@ def test_what_is_personal_is_refused_told_without_its_value_and_blanked(value: b
     assert canary not in f"{refused.pointer} {refused.detail} {refused.source}"
     assert canary.encode() not in blank(value)
     assert canary not in json.dumps(blank(value).decode(), ensure_ascii=True)
+
+
+ACCEPTED: list[tuple[str, dict[str, Any]]] = [
+    ("profile", {"birthday": "02-29"}),
+    ("profile", {"birthday": "12-31"}),
+    ("profile", {"zone": "America/Argentina/Buenos_Aires"}),
+    ("profile", {"dates": {"wedding": "2024-02-29"}}),
+    ("profile", {"attributes": {"skin": None}}),
+    ("profile", {"phone_masked": "138****1234"}),
+    ("redeem", {"redeem_id": "r", "points": 1, "reward": "cup"}),
+    ("redeem", {"redeem_id": "r", "points": 1, "order_id": "o" * 128}),
+    ("join", {"referrer_id": "m" * 128}),
+    ("like", {"item_id": "i", "author_id": "m" * 128}),
+    *[
+        ("outreach_feedback", {"contact_id": "c", "status": status})
+        for status in ("delivered", "opened", "clicked", "failed")
+    ],
+]
+
+
+@pytest.mark.parametrize(("action", "fields"), ACCEPTED)
+def test_what_makes_sense_is_accepted(action: str, fields: dict[str, Any]) -> None:
+    """An id that refers to something may be as long as the id itself."""
+    assert isinstance(decode(record(action=action, **fields)), ACTIONS[action])
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"kind": "points", "points": -5},
+        {"kind": "points", "points": 5, "batch_id": "b", "row": 0},
+        {"kind": "release", "hold_id": "h"},
+        {"kind": "reverse", "hold_id": "h"},
+        {"kind": "reverse", "refers_to": "o-1"},
+        {"kind": "undo_batch", "batch_id": "b"},
+    ],
+)
+def test_an_adjust_that_says_what_to_do_is_accepted(fields: dict[str, Any]) -> None:
+    assert isinstance(decode(envelope("staff", record(**STAFF | {"action": "adjust"} | fields))), Staff)
+
+
+def test_what_makes_no_sense_is_refused_in_every_form() -> None:
+    """As a CloudEvent, and inside of a forward; and what is personal in it is not kept."""
+    data = {"redeem_id": "r", "points": 5}
+    event = {"id": "e", "source": "app", "subject": "m", "type": "x.redeem", "time": "2026-11-20T11:30:00Z"}
+    packed = decode(json.dumps(event | {"data": data}).encode(), STRUCTURED)
+    assert isinstance(packed, Rejected)
+    assert packed.pointer == "$.reward"
+    body = {"derived": "forward", "cause": ["l", 0, 0, 0], "member_id": "m", "value": record(action="redeem", **data)}
+    forwarded = decode(envelope("derived", msgspec.json.encode(body)))
+    assert isinstance(forwarded, Derived)
+    assert isinstance(forwarded.action, Rejected)
+    personal = decode(record(action="redeem", **data, device_id="13800138000"))
+    assert isinstance(personal, Rejected)
+    assert personal.reason is Reason.PERSONAL
+
+
+def test_what_is_sent_most_costs_no_look_beyond_its_types() -> None:
+    assert not CHECKED & {ACTIONS[name] for name in ("login", "check_in", "message", "share", "purchase")}
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,11 @@ import msgspec
 import pytest
 
 from processors import signature
-from schemas import aggregates, contacts, facts
+from schemas import aggregates, boards, contacts, facts
 from schemas.actions import ACTIONS, Action, Purchase, name_of
 from schemas.dead_letters import read_headers
 from schemas.decoding import Controlled, Derived, Staff, decode
-from schemas.records import AnyControl, ProgrammeControl, Signed, Tick
+from schemas.records import AnyControl, AnyDerived, Forward, ProgrammeControl, Signed, Tick
 from schemas.verdicts import Reason
 from tests.schemas.golden import EXAMPLES, Golden, golden, named
 
@@ -76,6 +76,12 @@ def test_every_control_record_has_an_example() -> None:
     assert record.body.log
 
 
+def test_every_derived_record_has_an_example_with_all_its_fields() -> None:
+    shown = {body["derived"]: body.keys() for it in SIGNED if "derived" in (body := it.content["body"])}
+    kinds = {str(kind.__struct_config__.tag): kind for kind in AnyDerived.__args__}
+    assert shown == {name: {"derived", *kind.__struct_fields__} for name, kind in kinds.items()}
+
+
 def test_a_tick_is_nothing_but_a_time_and_its_writer() -> None:
     tick = next(it for it in ACTIONS_TOPIC if it.name == "tick")
     assert decode(tick.value) == Tick(owner="5d41402abc4b2a76")
@@ -84,6 +90,7 @@ def test_a_tick_is_nothing_but_a_time_and_its_writer() -> None:
 def test_a_forwarded_stray_holds_the_original_byte_for_byte() -> None:
     record = decode(next(it for it in SIGNED if it.name == "derived-forward").value)
     assert isinstance(record, Derived)
+    assert isinstance(record.body, Forward)
     assert record.action == decode(record.body.value, record.body.headers)
     assert record.body.headers[0][0] == "traceparent"
 
@@ -121,6 +128,11 @@ def test_an_entry_of_the_journal_is_written_again_as_it_was_read(example: Golden
     entry = contacts.decode(example.value)
     assert type(entry).__struct_config__.tag == example.name
     assert json.loads(contacts.encode(entry)) == example.content
+
+
+@pytest.mark.parametrize("example", golden("member.boards"), ids=named)
+def test_a_place_of_a_board_is_written_again_as_it_was_read(example: Golden) -> None:
+    assert json.loads(boards.encode(boards.decode(example.value))) == example.content
 
 
 def test_the_webhook_is_the_body_that_was_planned() -> None:

@@ -18,7 +18,7 @@ def test_the_kinds_of_facts_are_a_closed_set() -> None:
     """A kind taken away or renamed breaks every reader: add, never change."""
     assert set(facts.KINDS) >= {
         "ledger", "score", "tier.entered", "tier.left", "tier.voided", "tier.moved", "late", "conflict",
-        "order_repeat", "order_conflict", "in_force",
+        "order_repeat", "order_conflict", "in_force", "region.changed", "account.closed",
     }  # fmt: skip
 
 

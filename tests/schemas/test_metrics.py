@@ -11,14 +11,15 @@ from prometheus_client import generate_latest
 from schemas.metrics import BY_NAME, METRICS, OF_JOB, STAGES, Job, Metric
 from schemas.settings import Metrics as MetricsSettings
 from schemas.verdicts import Verdict
-from streams.metrics import LABELS_MAX, Metrics, SinkMetrics, one, per_partition
+from streams.metrics import LABELS_MAX, Metrics, ReconcilerMetrics, SinkMetrics, one, per_partition
 from tests.conftest import on_path
 
 UNITS = ("_seconds", "_bytes", "_ratio", "_info")
 LABELS = {
     "verdict", "reason", "source", "stage", "answer", "cause", "partition", "table", "endpoint", "outcome",
+    "log", "kind",
 }  # fmt: skip
-JOBS: tuple[Job, ...] = ("worker", "sink", "dispatcher")
+JOBS: tuple[Job, ...] = ("worker", "sink", "dispatcher", "reconciler", "boards")
 
 
 def ids(metric: Metric) -> str:
@@ -78,6 +79,8 @@ def served(request: pytest.FixtureRequest) -> Iterator[tuple[Job, str]]:
         sink.repeats_dropped(2)
         sink.insert_failed()
         sink.stopped_partitions(1)
+    if request.param == "reconciler":
+        ReconcilerMetrics(metrics, lambda: 100.0).compared({"missing": 2, "gap": 0})
     port = metrics.serve(settings, request.param)
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
         yield request.param, answer.read().decode()
@@ -106,6 +109,18 @@ def test_the_sink_is_behind_only_while_something_is_left_to_store(served: tuple[
         assert 'memberflow_sink_freshness_seconds{partition="3"} 10.0' in text
         assert 'memberflow_sink_freshness_seconds{partition="4"} 0.0' in text
         assert 'memberflow_sink_rows_total{table="facts"} 500.0' in text
+
+
+def test_the_reconciler_tells_what_its_last_run_found(served: tuple[Job, str]) -> None:
+    job, text = served
+    if job == "reconciler":
+        assert 'memberflow_reconcile_mismatches{kind="missing"} 2.0' in text
+        assert 'memberflow_reconcile_mismatches{kind="gap"} 0.0' in text
+        assert "memberflow_reconcile_finished_timestamp_seconds 100.0" in text
+
+
+def test_a_reconciler_that_has_not_compared_yet_says_nothing_of_it() -> None:
+    assert "mismatches{" not in generate_latest(Metrics("reconciler").registry).decode()
 
 
 def test_gauges_read_at_a_scrape_carry_the_declared_help() -> None:

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from processors.programme import Rules, compile_programme
-from schemas.programme import RULES, ProgrammeError, parse
+from schemas.actions import ACTIONS, Action, Content, Custom, Login
+from schemas.programme import MAY_BE_OWN, RULES, Part, ProgrammeError, parse
 
 SHIPPED = sorted(Path("schemas/programmes").glob("*.yaml"))
 DEFAULT = Path("schemas/programmes/default.yaml").read_text()
@@ -70,8 +71,73 @@ WRONG = [
     ("a zone that is none", "zone: Asia/Shanghai", "zone: Asia/Shanghay", 1, "zone", "not an IANA zone"),
     ("rules the code does not know", "rules: 1 ", "rules: 9999 ", 1, "rules", "this release knows rules 1"),
     ("a weight of nothing known", "    login: 500", "    logn: 500", 3, "activity.weights", "no such action: logn"),
-    ("steps that do not climb", "{tier: L2, after_days: 38}", "{tier: L2, after_days: 29}", 1, "tiers", "must ascend"),
-    ("a tier without gravity", "L3, heavy, lost]", "L3, heavy]", 1, "tiers", "lost is missing in gravity"),
+    (
+        "steps that do not climb",
+        "{tier: L2, after_days: 38}",
+        "{tier: L2, after_days: 29}",
+        18,
+        "tiers.presence.2.after_days",
+        "must ascend",
+    ),
+    ("a tier without gravity", "L3, heavy, lost]", "L3, heavy]", 3, "tiers.gravity", "lost is missing in gravity"),
+    ("more days of activity than a member remembers", "days: 57", "days: 58", 3, "activity.days", "equal to 57"),
+    (
+        "a half-life that is cut off",
+        "days: 57",
+        "days: 6",
+        3,
+        "activity.days",
+        "fewer than half_life_days",
+    ),
+    (
+        "a horizon that day counts do not survive",
+        "horizon_days: 30",
+        "horizon_days: 31",
+        1,
+        "horizon_days",
+        "less than or equal to 30",
+    ),
+    ("a clock a day ahead", "future_minutes: 5", "future_minutes: 1440", 1, "future_minutes", "equal to 1200"),
+    (
+        "presence by no action",
+        "# presence: {actions: [login]}",
+        "presence: {actions: []}",
+        12,
+        "presence.actions",
+        "at least 1 item",
+    ),
+    (
+        "presence by one word",
+        "# presence: {actions: [login]}",
+        "presence: {actions: login}",
+        12,
+        "presence.actions",
+        "valid tuple",
+    ),
+    (
+        "presence by an action nobody knows",
+        "# presence: {actions: [login]}",
+        "presence: {actions: [login, logn]}",
+        12,
+        "presence.actions",
+        "no such own action: logn; known: check_in, login, message",
+    ),
+    (
+        "presence by what others do",
+        "# presence: {actions: [login]}",
+        "presence: {actions: [refund]}",
+        12,
+        "presence.actions",
+        "no such own action: refund",
+    ),
+    (
+        "a misspelt part of presence",
+        "# presence: {actions: [login]}",
+        "presence: {action: [login]}",
+        12,
+        "presence.action",
+        "no such name here",
+    ),
     ("no currency at all", "currencies: [CNY]", "currencies: []", 1, "currencies", "at least 1 item"),
 ]
 
@@ -80,17 +146,64 @@ WRONG = [
 def test_an_error_has_line_column_path_and_words(
     name: str, old: str, new: str, column: int, path: str, words: str
 ) -> None:
-    assert DEFAULT.count(old) == 1
+    assert DEFAULT.count(old) == 1, old
     with pytest.raises(ProgrammeError) as caught:
         parse(DEFAULT.replace(old, new), "mine.yaml")
     places = {at: (line, col, text) for line, col, at, text in caught.value.errors}
     assert path in places, str(caught.value)
     line, col, text = places[path]
     assert words in text
-    where = {"tiers": "tiers:", "activity.weights": "weights:"}.get(path, old)
+    where = {"activity.weights": "weights:"}.get(path, old)
     expected = line_of("name: default") if name == "a missing name" else line_of(where)
     assert (line, col) == (expected, column)
     assert f"mine.yaml:{line}:{col}: {path}: " in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["wakes_per_record", "excluded_categories", "minor_units", "day_starts_at", "days"])
+def test_what_is_left_out_is_told_where_it_belongs(name: str) -> None:
+    left_out = "\n".join(line for line in LINES if not line.strip().startswith(f"{name}:"))
+    with pytest.raises(ProgrammeError) as caught:
+        parse(left_out)
+    ((line, _, path, words),) = caught.value.errors
+    assert (path.rpartition(".")[2], words) == (name, "Field required")
+    part = path.rpartition(".")[0].rpartition(".")[2]
+    assert left_out.splitlines()[line - 1].strip().startswith(f"{part}:" if part else "name:")
+
+
+def test_no_number_has_a_value_in_code() -> None:
+    """What a file may leave out is nothing at all: no action declared, no own action that does not count."""
+    defaults = {
+        f"{part.__name__}.{name}"
+        for part in Part.__subclasses__()
+        for name, field in part.model_fields.items()
+        if not field.is_required() and field.default not in (None, False, (), {})
+    }
+    assert defaults == {"Programme.presence"}
+
+
+@pytest.mark.parametrize("declared", ["{weight: 5}", "{own: true}"])
+def test_a_custom_action_says_its_weight_and_whose_it_is(declared: str) -> None:
+    with pytest.raises(ProgrammeError, match=rf"{len(LINES) + 1}:10: custom\.quiz\.(own|weight): Field required"):
+        parse(f"{DEFAULT}custom: {{quiz: {declared}}}\n")
+
+
+@pytest.mark.parametrize(
+    ("presence", "kinds"),
+    [
+        ("", None),
+        ("presence: {}", None),
+        ("presence: {actions: [login]}", {Login}),
+        ("presence:\n  actions:\n    - login\n    - content\n    - custom", {Login, Content, Custom}),
+    ],
+)
+def test_presence_may_be_narrowed_to_some_own_actions(presence: str, kinds: set[type[Action]] | None) -> None:
+    assert compile_programme(DEFAULT + presence, 1, 0).presence_kinds == kinds
+
+
+def test_presence_knows_every_action_that_can_be_the_members_own() -> None:
+    assert set(MAY_BE_OWN) == {name for name, kind in ACTIONS.items() if kind.own} | {
+        *("subscribe", "content", "complaint", "support", "custom"),
+    }
 
 
 def test_all_errors_are_told_in_the_order_of_the_file() -> None:
@@ -113,7 +226,7 @@ def test_rules_that_are_not_known_are_told_apart_from_other_errors() -> None:
     ("text", "line", "column"),
     [
         ("name: [", 1, 8),
-        ("name: a\nname: b\n", 2, 1),
+        ("name: a\nname: b\n", 1, 1),
         ("a:\n  - b\n c: d\n", 3, 2),
         ("just words", 1, 1),
         ("- a\n- b\n", 1, 1),
@@ -139,3 +252,24 @@ def test_no_text_raises_anything_else(text: str, at: int, cut: int) -> None:
             compile_programme(whole, 1, 0)
         except ProgrammeError as error:
             assert error.errors  # noqa: PT017 - either is right, nothing else is
+
+
+@pytest.mark.parametrize("zone", ["right/UTC", "localtime", "posix/Asia/Shanghai", "../UTC"])
+def test_a_zone_that_only_this_machine_knows_is_refused_where_the_file_is_checked(zone: str) -> None:
+    text = DEFAULT.replace("zone: Asia/Shanghai", f"zone: {zone}")
+    assert text != DEFAULT
+    with pytest.raises(ProgrammeError, match="not an IANA zone"):
+        parse(text)
+
+
+def test_every_zone_that_the_file_may_name_is_one_that_a_partition_can_read() -> None:
+    for name in ("UTC", "Asia/Shanghai", "America/New_York", "EST5EDT", "Asia/Chongqing"):
+        compile_programme(DEFAULT.replace("zone: Asia/Shanghai", f"zone: {name}"), 1, 0)
+
+
+def test_many_brackets_side_by_side_are_not_deep() -> None:
+    """A programme as JSON is one line; what closes inside of quotes or a comment closes nothing."""
+    assert parse(parse(DEFAULT).model_dump_json()) == parse(DEFAULT)
+    for shallow in ('"]"', "']'", "# ]\n"):
+        with pytest.raises(ProgrammeError, match="nested deeper than 100"):
+            parse("a: " + f"[{shallow} " * 101)

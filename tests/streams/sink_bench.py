@@ -30,6 +30,7 @@ class Counters:
         self.repeats = 0
         self.stopped = 0
         self.behind: dict[int, int] = {}
+        self.since: dict[int, int] = {}  # the stamp of what waits, where something does
 
     def rows_inserted(self, table: str, rows: int, seconds: float) -> None:
         assert seconds >= 0
@@ -47,6 +48,16 @@ class Counters:
     def stored(self, partition: int, timestamp_ms: int, behind: int) -> None:
         assert timestamp_ms > 0
         self.behind[partition] = behind
+        self.since.pop(partition, None)
+
+    def waiting(self, partition: int, since_ms: int, behind: int) -> None:
+        assert since_ms > 0
+        self.behind[partition], self.since[partition] = behind, since_ms
+
+    def let_go(self) -> None:
+        self.behind.clear()
+        self.since.clear()
+        self.stopped = 0
 
 
 class Flaky:

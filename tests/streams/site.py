@@ -9,6 +9,7 @@ from typing import Any
 from processors.output import Failure
 from processors.partition import Partition
 from schemas import partition as partition_codec
+from schemas.member import STATE_VERSION
 from schemas.partition import PartitionState
 from schemas.records import Record
 from schemas.topics import topics
@@ -63,7 +64,7 @@ class Site:
 
     async def lane(self, partition: int = 0) -> Lane:
         """A partition acquired, without an ownership around it."""
-        got = await self.shared.acquire(partition, IDENTITY, state_version=1)
+        got = await self.shared.acquire(partition, IDENTITY, state_version=STATE_VERSION)
         assert isinstance(got, Acquired)
         raw = got.partition_state
         state = partition_codec.decode(raw) if raw else PartitionState()

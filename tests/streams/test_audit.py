@@ -102,10 +102,14 @@ def test_every_table_of_totals_can_be_asked() -> None:
         assert "argMax" in _totals_sql(table)
 
 
+ONE, NONE, OTHER = (1, 1, 0, 0, 0, 0, 0), (0,) * 7, (2, 1, 1, 0, 0, 0, 0)
+
+
 def test_members_whose_points_differ_are_named_and_none_means_zero() -> None:
-    assert _unlike("Redis", {"a": (1, 1, 0), "b": (0, 0, 0)}, "ClickHouse", {"a": (1, 1, 0)}) == []
-    assert _unlike("Redis", {"a": (1, 1, 0)}, "ClickHouse", {"a": (2, 1, 1), "b": (1, 1, 0)}) == [
-        "points of 2 members differ, a: Redis has (1, 1, 0), ClickHouse (2, 1, 1) (issued, active, pending)"
+    assert _unlike("Redis", {"a": ONE, "b": NONE}, "ClickHouse", {"a": ONE}) == []
+    assert _unlike("Redis", {"a": ONE}, "ClickHouse", {"a": OTHER, "b": ONE}) == [
+        f"points of 2 members differ, a: Redis has {ONE}, ClickHouse {OTHER} "
+        "(issued, active, pending, spent, expired, reversed, debt)"
     ]
 
 

@@ -47,6 +47,8 @@ def run(*arguments: str, **env: str | None) -> Result:
         (("partition", "resume", "x"), "Invalid value for"),
         (("partition", "resume", "12"), "there is no partition 12; the log has 0 to 11"),
         (("partition", "list"), "Redis at 127.0.0.1:1/0 does not answer"),
+        (("partition", "list"), "`make stack-up`"),
+        (("dlq", "list"), "`make stack-up`"),
         (("topics", "apply"), "Kafka at 127.0.0.1:1 does not answer"),
         (("send", "actions.jsonl"), "Kafka at 127.0.0.1:1 does not answer"),
         (("bootstrap",), "no private key in .stack/keys/staff.pem"),
@@ -55,13 +57,24 @@ def run(*arguments: str, **env: str | None) -> Result:
         (("dlq", "list"), "Kafka does not answer"),
         (("dlq", "list", "--limit", "0"), "Invalid value for '--limit'"),
         (("dlq", "list", "--reason", "bad"), "there is no reason bad; there are not_json, invalid"),
-        (("dlq", "replay"), "name one letter as P:OFFSET, or all of a reason with --reason"),
+        (("dlq", "replay"), "no letter is named; name one letter as P:OFFSET, or all of a reason with --reason"),
+        (("dlq", "replay", "0:1", "--reason", "rule"), "0:1 and --reason rule exclude each other; name the letter or"),
+        (("reconcile", "--every", "1s"), "--every 1s is not between 1m and 12h; write 30m or 1h"),
+        (("reconcile", "--every", "13h"), "--every 13h is not between 1m and 12h"),
+        (("reconcile", "--every", "1h", "--repair"), "--every only tells by metrics"),
+        (("reconcile", "--every", "1h"), "Kafka at 127.0.0.1:1 does not answer"),
+        (("migrate", "--status", "--dry-run"), "--status and --dry-run exclude each other"),
         (("programme", "apply", "good.yaml"), "Missing option '--why'"),
         (("programme", "apply", "nowhere.yaml", *PEOPLE), "cannot read nowhere.yaml"),
         (("programme", "apply", "good.yaml", *PEOPLE[:5], "ana"), "ana cannot approve their own change"),
         (("programme", "apply", "good.yaml", *PEOPLE[:5], " "), "two people are needed"),
         (("programme", "apply", "good.yaml", *PEOPLE, "--holds-from", "+59s"), "is not 60 s ahead"),
         (("programme", "apply", "good.yaml", *PEOPLE, "--holds-from", "tomorrow"), "is not a moment with an offset"),
+        (("programme", "apply", "good.yaml", *PEOPLE, "--holds-from", "+999999d"), "is after the year 2099"),
+        (
+            ("programme", "apply", "good.yaml", *PEOPLE, "--holds-from", "9999-12-31T23:59:59-12:00"),
+            "is after the year 2099",
+        ),
         (("outreach", "go-live", *PEOPLE[:5], "ana"), "ana cannot approve their own change"),
         (("sink", "resume"), "does not"),
         (("--env-file", "nowhere.env", "config", "show"), "there is no nowhere.env; name the env file with --env-file"),
@@ -85,6 +98,8 @@ def test_what_a_person_gets_wrong_is_one_line(folder: Path, arguments: tuple[str
         ("MEMBERFLOW_WORKER__CHUNK_MAX_RECORDS", "0", "MEMBERFLOW_WORKER__CHUNK_MAX_RECORDS: Input should be greater"),
         ("MEMBERFLOW_KAFKA__BOOTSTARP", "x:1", "MEMBERFLOW_KAFKA__BOOTSTARP: Extra inputs are not permitted"),
         ("MEMBERFLOW_DISPATCHER__ENDPOINTS", "{", "settings: "),
+        ("MEMBERFLOW_LGO", "live-2", "MEMBERFLOW_LGO is no setting, do you mean MEMBERFLOW_LOG?"),
+        ("MEMBERFLOW_REDSI__URL", "redis://x:1", "MEMBERFLOW_REDSI__URL is no setting, do you mean MEMBERFLOW_REDIS?"),
     ],
 )
 def test_a_wrong_setting_is_told_by_its_name(folder: Path, name: str, value: str, told: str) -> None:
@@ -92,6 +107,36 @@ def test_a_wrong_setting_is_told_by_its_name(folder: Path, name: str, value: str
     assert done.exit_code == 2
     assert len(done.stderr.splitlines()) == 1
     assert told in done.stderr
+
+
+def test_a_wrong_name_in_the_env_file_is_told_too(folder: Path) -> None:
+    (folder / "wrong.env").write_text("PATH=elsewhere\n# MEMBERFLOW_NO=1\nexport MEMBERFLOW_KAFAK__BOOTSTRAP=x:1\n")
+    done = run("--env-file", "wrong.env", "config", "show")
+    assert done.exit_code == 2
+    assert "MEMBERFLOW_KAFAK__BOOTSTRAP is no setting, do you mean MEMBERFLOW_KAFKA?" in done.stderr
+    assert "MEMBERFLOW_NO" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("reddis__url", b"redis://x:1", "MEMBERFLOW_REDDIS__URL is no setting, do you mean MEMBERFLOW_REDIS?"),
+        ("clickhouse__password", b"a\xff", "secrets is not text in UTF-8"),
+    ],
+)
+def test_a_wrong_secret_file_is_one_line(folder: Path, name: str, content: bytes, told: str) -> None:
+    (folder / "secrets").mkdir()
+    (folder / "secrets" / name).write_bytes(content)
+    done = run("--secrets-dir", "secrets", "config", "show")
+    assert (done.exit_code, len(done.stderr.splitlines())) == (2, 1)
+    assert told in done.stderr
+
+
+def test_an_env_file_that_is_no_text_is_one_line(folder: Path) -> None:
+    (folder / "wrong.env").write_bytes(b"MEMBERFLOW_LOG=\xff\n")
+    done = run("--env-file", "wrong.env", "config", "show")
+    assert (done.exit_code, len(done.stderr.splitlines())) == (2, 1)
+    assert "wrong.env is not text in UTF-8" in done.stderr
 
 
 def test_without_a_command_the_help_is_shown(folder: Path) -> None:
@@ -103,7 +148,8 @@ def test_without_a_command_the_help_is_shown(folder: Path) -> None:
 def test_every_command_says_what_it_does(folder: Path) -> None:
     commands = (
         "worker", "sink", "sink resume", "dispatcher", "topics apply", "migrate", "bootstrap", "programme apply",
-        "programme check", "partition list", "partition resume", "send", "dlq list", "dlq show", "dlq replay",
+        "programme check", "programme schema", "programme promote",
+        "partition list", "partition resume", "send", "dlq list", "dlq show", "dlq replay",
         "outreach go-live", "doctor", "config show",
     )  # fmt: skip
     for command in commands:
@@ -113,11 +159,11 @@ def test_every_command_says_what_it_does(folder: Path) -> None:
 
 
 def test_settings_are_shown_without_secrets(folder: Path) -> None:
-    endpoint = {"name": "crm", "url": "https://u:pw@crm.example/hook?token=t0k", "secret": "whsec_c2VjcmV0"}
+    endpoint = {"name": "crm", "url": "https://u:pw@crm.example/h00k?token=t0k", "secret": "whsec_c2VjcmV0"}
     done = run("config", "show", MEMBERFLOW_DISPATCHER__ENDPOINTS=json.dumps([endpoint]))
     shown = json.loads(done.stdout)
     assert shown["redis"]["url"] == "redis://:***@127.0.0.1:1/0"
-    assert not [secret for secret in ("secret@", "pw@", "t0k", "c2Vj") if secret in done.stdout]
+    assert not [secret for secret in ("secret@", "pw@", "h00k", "t0k", "c2Vj") if secret in done.stdout]
 
 
 def test_settings_come_from_the_stack_in_this_folder_and_the_environment_wins(folder: Path) -> None:
@@ -144,7 +190,10 @@ def test_passwords_in_addresses_are_masked(url: str, shown: str) -> None:
 
 def test_a_good_programme_can_be_applied(folder: Path) -> None:
     done = run("programme", "check", "good.yaml")
-    assert done.stdout == "good.yaml: default can be applied (rules 1, days of Asia/Shanghai)\n"
+    first, most, *rest = done.stdout.splitlines()
+    assert first == "good.yaml: default can be applied (rules 1, days of Asia/Shanghai)"
+    assert most.startswith("a member earns at most ")
+    assert rest == []
 
 
 def test_every_error_of_a_programme_is_a_line_with_its_place(folder: Path) -> None:

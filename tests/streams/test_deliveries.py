@@ -123,7 +123,7 @@ async def test_a_receiver_that_asks_for_a_pause_gets_it() -> None:
 async def test_after_failures_in_a_row_one_try_at_a_time_finds_out() -> None:
     journal = ListJournal()
     patience = Patience((0.0,), attempts=100, concurrency=3, breaker_failures=3, breaker_rest_s=0.2)
-    receiver = Script("coupons", journal, *[Answer("unreachable")] * 5, slow_s=0.01)
+    receiver = Script("coupons", journal, *[Answer("unreachable")] * 5)
     deliveries = queue(receiver, patience)
     for number in range(6):
         deliveries.add(contact(number))

@@ -10,7 +10,7 @@ from schemas import member as member_codec
 from schemas.member import MemberState
 from streams.errors import StateLost
 from streams.lane import Lane
-from streams.loading import Cache, load, page_fields
+from streams.loading import ROUND, Cache, load, pack, page_fields, unpack
 from streams.store import Commit
 from tests.doubles import Line
 from tests.streams.site import Site
@@ -75,6 +75,16 @@ async def test_a_sweep_finds_members_by_their_ordinals() -> None:
     assert await load(site.store, lane.fold, Needs(ordinals=[7]), {})
     assert lane.fold.directory == {7: "m-1"}
     assert set(lane.fold.members) == {"m-1"}
+
+
+@pytest.mark.parametrize("pages", [b"", PAGES["m-1:4"], PAGES["m-1:4"] * 300], ids=["none", "one", "many"])
+def test_a_member_comes_out_of_the_cache_as_it_went_in(pages: bytes) -> None:
+    for region in ("", "a", "a" * 70_000):
+        state = MemberState(ordinal=7, profile_region=region)
+        packed = pack(member_codec.encode(state), pages)
+        member = unpack("m-1", packed)
+        assert (member.id, member.state, member.pages) == ("m-1", state, pages)
+        assert len(packed) % ROUND == 0, "a state that grew by an id still fits where it lay"
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import pytest
 
 from processors.partitioner import partition_of
 from schemas import member as member_codec
+from schemas.actions import OpeningLot
 from schemas.settings import Settings
 from streams.errors import StateLost, UsageError
 from streams.member_words import Shown, as_data, look_up, shown, words
@@ -14,7 +15,7 @@ from streams.memory_store import MemoryStore
 from streams.replay import Replay
 from streams.store import Identity
 from tests.processors.golden.recorded import LOG, PARTITION, PARTITIONS, record
-from tests.processors.story import DAY, RULES, START, Story, told
+from tests.processors.story import DAY, EPOCH, RULES, START, Story, told
 
 
 def at(story: Story, day: float) -> Shown:
@@ -68,6 +69,13 @@ STREAK = [(day, "check_in") for day in range(8)]
         (STREAK, 7, "streak", "8 days in a row with a check-in, the last on 2026-03-09"),
         (STREAK, 8.9, "streak", "8 days in a row with a check-in, the last on 2026-03-09"),
         (STREAK, 9, "streak", "none alive"),
+        (
+            [(0.5, "join"), (1, "check_in")],
+            2,
+            "task",
+            "icebreak: 0/1, 1/1, 0/1, until 2026-03-05 12:00:00+08:00",
+        ),
+        ([(0.5, "message")] * 7, 0.5, "points", "14 issued = 12 active + 2 pending"),
         ([(0.5, "check_in")], 0.5, "orders", "none"),
         (
             [(0.5, "purchase"), (1.5, "purchase")],
@@ -146,3 +154,15 @@ async def test_a_member_is_found_in_its_partition_without_owning_it() -> None:
 async def test_a_log_without_state_is_told_as_such() -> None:
     with pytest.raises(StateLost, match="partition 0 of log live-1 has no state"):
         await look_up(Settings(partitions=1, _env_file=None), MemoryStore("live-1"), "m-1")
+
+
+def test_redemptions_and_what_was_brought_along_are_told() -> None:
+    said = {"reason": "moved", "operator": "ann", "approved_by": "bob", "debt": 30, "level": "silver", "spend": {}}
+    begun = EPOCH + dt.timedelta(milliseconds=START)
+    said |= {"lots": (OpeningLot("2026-01", 400),), "level_since": begun, "joined_at": begun}
+    asked = {"reward": "cup", "points": 200}
+    story = told([(0, "opening", 0, said), *((1, "redeem", 1, asked | {"redeem_id": f"r-{n}"}) for n in (1, 2, 3))])
+    lines = [text for _, text in words(shown("m-1", story.state, story.rules, story.clock, ("live-1", 0, 9)))]
+    assert "400 points, 30 debt and level silver brought along on 2026-03-02 00:00:00+08:00 by e-0" in lines
+    assert "r-1: 200 points for cup asked for on 2026-03-03 00:00:00+08:00, accepted" in lines
+    assert "r-3: 200 points asked for on 2026-03-03 00:00:00+08:00, refused (missing)" in lines

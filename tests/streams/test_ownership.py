@@ -10,12 +10,15 @@ import pytest
 from processors.member import decide as rules_of
 from schemas import member
 from schemas.dead_letters import read_headers
+from schemas.member import STATE_VERSION
 from schemas.records import ProgrammeControl
-from streams.errors import LogMismatch
-from streams.store import Identity
+from streams.app import OwnedPartitions
+from streams.errors import LogMismatch, StateLost
+from streams.ownership import CLOSE_SECONDS
+from streams.store import PARTS, Acquired, Identity, Part
 from tests.crash.traffic import control
 from tests.doubles import instantly
-from tests.processors.test_partition import HERE, an_action
+from tests.processors.test_partition import ELSEWHERE, HERE, an_action
 from tests.streams.site import ALL, IDENTITY, PARTITIONS, Site
 from tests.streams.test_worker import Faults, in_no_time
 
@@ -66,6 +69,37 @@ async def test_a_revocation_does_not_wait_for_ever() -> None:
     assert not site.ownership.busy(0)
 
 
+@in_no_time
+async def test_a_process_that_ends_waits_for_nobody_who_does_not_answer() -> None:
+    site = await running(Site(), *range(PARTITIONS))
+    site.line.open.clear()
+    site.hand_out()
+    began = asyncio.get_running_loop().time()
+    await site.ownership.close()
+    assert asyncio.get_running_loop().time() - began <= CLOSE_SECONDS
+    assert not site.ownership.lanes
+    site.line.open.set()
+    await asyncio.sleep(10)
+    assert not any(site.ownership.busy(partition) for partition in range(PARTITIONS))
+    assert await site.offset() == 0
+
+
+@in_no_time
+async def test_a_kafka_that_takes_no_hint_holds_no_end_up() -> None:
+    site = await running(Site())
+    await committed(site, 1)
+
+    async def away(offsets: dict[int, int]) -> bool:
+        await asyncio.sleep(1e5)
+        return False
+
+    site.consumer.commit_hint = away  # type: ignore[method-assign]
+    began = asyncio.get_running_loop().time()
+    await site.ownership.close()
+    assert asyncio.get_running_loop().time() - began <= CLOSE_SECONDS
+    assert not site.ownership.lanes
+
+
 @pytest.mark.parametrize(
     "fates", [{"acquire": "lost"}, {"acquire": "unanswered"}, {"commit": "unanswered"}, {"send": "lost"}], ids=str
 )
@@ -85,7 +119,7 @@ def test_what_does_not_answer_is_tried_again(fates: dict[str, str]) -> None:
 async def test_who_was_fenced_waits_until_kafka_takes_its_commit_again() -> None:
     site = await running(Site())
     await committed(site, 1)
-    await site.shared.acquire(0, IDENTITY, state_version=1)
+    await site.shared.acquire(0, IDENTITY, state_version=STATE_VERSION)
     site.consumer.member = False
     site.add(an_action(1))
     await site.until(lambda: site.dropped("fenced") == 1)
@@ -133,6 +167,83 @@ async def test_a_halted_partition_waits_for_its_resume_and_the_others_go_on() ->
     await site.shared.resume(0)
     await committed(site, 1)
     assert site.ownership.halted == {}
+
+
+@pytest.mark.parametrize("part", [*PARTS, "halted"])
+def test_a_spoiled_key_halts_its_partition_and_the_others_go_on(part: Part) -> None:
+    async def run() -> None:
+        site = Site()
+        await site.bootstrap()
+        site.shared.spoil(0, part)
+        site.ownership.assigned([0, 1])
+        await committed(site, 1, 1)
+        await site.until(lambda: 0 in site.ownership.halted)
+        site.add(an_action(1, ELSEWHERE), 1)
+        await committed(site, 2, 1)
+        assert not site.errors
+        halted = await site.shared.halted([0, 1])
+        assert halted == site.ownership.halted
+        assert f":{part} is a string" in halted[0]
+        if part != "halted":
+            assert "restore it with `memberflow rebuild`" in halted[0]
+            site.shared.heal(0, part)
+        await site.shared.resume(0)
+        await committed(site, 1)
+        assert site.ownership.halted == {}
+
+    instantly(run())
+
+
+@in_no_time
+async def test_who_resumes_what_is_still_spoiled_is_told_again() -> None:
+    site = Site()
+    await site.bootstrap()
+    site.shared.spoil(0, "states")
+    site.ownership.assigned([0])
+    await site.until(lambda: 0 in site.ownership.halted)
+    await site.shared.resume(0)
+    await asyncio.sleep(30)
+    assert "`memberflow rebuild`" in (await site.shared.halted([0]))[0]
+    assert not site.errors
+
+
+@in_no_time
+async def test_a_key_spoiled_in_the_midst_of_an_acquisition_halts_too() -> None:
+    """Timers and buckets are read after the script."""
+    site = Site()
+    acquire = site.store.acquire
+
+    async def torn(partition: int, *given: Any, **named: Any) -> Any:
+        got = await acquire(partition, *given, **named)
+        if partition == 0 and isinstance(got, Acquired):
+            raise StateLost("a key has a wrong type")
+        return got
+
+    site.store.acquire = torn  # type: ignore[method-assign]
+    await site.bootstrap()
+    site.ownership.assigned([0, 1])
+    await committed(site, 1, 1)
+    await site.until(lambda: 0 in site.ownership.halted)
+    assert "a key has a wrong type" in (await site.shared.halted([0]))[0]
+    assert not site.errors
+
+
+@in_no_time
+async def test_what_nobody_owns_is_seen_in_the_gauges() -> None:
+    site = Site()
+    site.metrics.collect_from(OwnedPartitions(site.ownership, lambda: 0.0))
+    value = site.metrics.registry.get_sample_value
+
+    def shown() -> tuple[float | None, ...]:
+        owned, halted = (value(f"memberflow_{name}_partitions") for name in ("owned", "halted"))
+        return owned, halted, value("memberflow_log_partitions", {"log": IDENTITY.log})
+
+    assert shown() == (0, 0, PARTITIONS)
+    await site.bootstrap()
+    site.shared.spoil(0, "states")
+    site.ownership.assigned([0, 1])
+    await site.until(lambda: site.ownership.halted and site.ownership.lanes)
+    assert shown() == (1, 1, PARTITIONS)
 
 
 @in_no_time
@@ -231,7 +342,7 @@ async def test_what_nobody_thought_of_ends_the_process() -> None:
 async def test_who_waits_to_be_a_member_again_acquires_nothing_that_was_revoked_meanwhile() -> None:
     site = await running(Site())
     await committed(site, 1)
-    living = await site.shared.acquire(0, IDENTITY, state_version=1)
+    living = await site.shared.acquire(0, IDENTITY, state_version=STATE_VERSION)
     site.consumer.member = False
     site.add(an_action(1))
     await site.until(lambda: site.dropped("fenced") == 1)
@@ -302,6 +413,6 @@ async def test_a_task_that_did_not_notice_its_end_touches_nothing() -> None:
 async def test_a_zombie_that_is_fenced_while_its_partitions_are_revoked_is_counted() -> None:
     site = await running(Site())
     site.hand_out()
-    await site.shared.acquire(0, IDENTITY, state_version=1)
+    await site.shared.acquire(0, IDENTITY, state_version=STATE_VERSION)
     await site.ownership.revoked([0])
     assert site.dropped("fenced") == 1

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from schemas import facts
 from schemas.tables import BLOCK_OFFSETS, FACTS
-from streams.analytics import AnalyticsStore, Block
+from streams.analytics import AnalyticsStore, Block, Params, Row
 from streams.chdb_store import ChdbStore
+from streams.errors import AnalyticsUnavailable
 from streams.migrations import migrate
-from streams.reconciler import Completeness, Reconciler
+from streams.reconciler import KINDS, Completeness, Reconciler, Rounds
 from streams.sink import Sink, Source
 from tests.contracts.analytics_stores import chdb_settings
 from tests.rows import facts_of
@@ -93,6 +97,93 @@ async def test_a_damaged_block_is_found_and_repaired(
     assert await reconciler.repair(mismatch, store) == COUNT
     assert await reconciler.check() == []
     assert await Reconciler(source, store).check() == []
+
+
+class Told:
+    """What the rounds told, one after the other."""
+
+    def __init__(self) -> None:
+        self.found: list[dict[str, int]] = []
+
+    def compared(self, found: Mapping[str, int]) -> None:
+        self.found.append(dict(found))
+
+
+def lose_for_good(store: AnalyticsStore, source: Source) -> None:
+    """Facts that the topic does not hold any longer: only their numbers tell."""
+    last = facts_of(source.log, 0, 1, first=COUNT + 3)
+    store.insert(Block(FACTS, 202601, [8], last))
+
+
+def add(store: AnalyticsStore, source: Source) -> None:
+    (body,) = facts_of(source.log, 0, 1, first=9)
+    other = msgspec.structs.replace(facts.decode(body), index=7)
+    store.insert(Block(FACTS, 202601, [8], [facts.encode(other)]))
+
+
+def nothing(store: AnalyticsStore, source: Source) -> None:
+    """All is well."""
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (nothing, {}),
+        (lose, {"missing": 1, "gap": 2}),
+        (change, {"altered": 1}),
+        (add, {"extra": 1}),
+        (lose_for_good, {"gap": 2}),
+    ],
+)
+async def test_every_round_tells_by_kind_what_differs(
+    stored: tuple[Source, AnalyticsStore], damage: Callable[[AnalyticsStore, Source], None], told: dict[str, int]
+) -> None:
+    source, store = stored
+    tells = Told()
+    damage(store, source)
+    rounds = Rounds(source, store, tells, every_s=0.05, settle_s=0.01)
+    task = asyncio.create_task(rounds.run())
+    await until(lambda: len(tells.found) >= 2 or task.done())
+    rounds.stop()
+    await asyncio.wait_for(task, 10)
+    assert tells.found[:2] == [dict.fromkeys(KINDS, 0) | told] * 2
+
+
+async def test_what_is_lost_after_it_was_right_is_found_when_all_is_compared_anew(
+    stored: tuple[Source, AnalyticsStore],
+) -> None:
+    source, store = stored
+    tells = Told()
+    rounds = Rounds(source, store, tells, every_s=0.05, anew_s=0.0, settle_s=0.01)
+    task = asyncio.create_task(rounds.run())
+    await until(lambda: len(tells.found) >= 1 or task.done())
+    lose(store, source)
+    await until(lambda: tells.found[-1]["missing"] == 1 or task.done())
+    rounds.stop()
+    await asyncio.wait_for(task, 10)
+
+
+async def test_who_does_not_answer_is_asked_again_in_the_next_round(stored: tuple[Source, AnalyticsStore]) -> None:
+    source, store = stored
+    query, failed = store.query, list[str]()
+
+    class Away:
+        def query(self, sql: str, params: Params | None = None) -> list[Row]:
+            if not failed:
+                failed.append(sql)
+                raise AnalyticsUnavailable("told to fail")
+            return query(sql, params)
+
+        probe, close = store.probe, store.close
+
+    tells = Told()
+    rounds = Rounds(source, Away(), tells, every_s=0.05, settle_s=0.01)
+    task = asyncio.create_task(rounds.run())
+    await until(lambda: len(tells.found) >= 1 or task.done())
+    rounds.stop()
+    await asyncio.wait_for(task, 10)
+    assert failed
+    assert tells.found[0] == dict.fromkeys(KINDS, 0)
 
 
 async def test_only_the_damaged_block_of_a_partition_is_told(kafka_bootstrap: str, tmp_path: Path) -> None:

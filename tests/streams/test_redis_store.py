@@ -16,7 +16,7 @@ from streams.errors import MalformedCommit, StateLost, StoreUnavailable, StoreUn
 from streams.memory_store import MemoryStore
 from streams.redis_link import RedisLink, Script, pack
 from streams.redis_store import RedisStore
-from streams.store import Acquired, Answer, Commit, Dump, Identity, StateStore, key
+from streams.store import Acquired, Answer, Commit, Dump, Identity, Refused, StateStore, key
 from tests.contracts.redis_server import RedisServer, free_port
 
 pytestmark = pytest.mark.real
@@ -345,8 +345,11 @@ async def test_a_bootstrap_that_lost_part_of_what_it_staged_changes_nothing(stor
 async def test_a_damaged_halt_is_not_overlooked(store: RedisStore, link: RedisLink) -> None:
     await begin(store)
     await link.call("SET", key(LOG, 0, "halted"), "text")
+    detail = f"{key(LOG, 0, 'halted')} is a string"
+    assert await store.acquire(0, IDENTITY, state_version=1) == Refused(answer="HALTED", detail=detail)
     with pytest.raises(StateLost, match="wrong type"):
-        await store.acquire(0, IDENTITY, state_version=1)
+        await store.halt(0, "a reason")
+    assert await store.halted([0]) == {0: detail}
 
 
 NEEDED = [
@@ -379,6 +382,22 @@ async def test_a_missing_right_is_met_when_acquiring_and_not_halfway_through_a_c
         await worker.acquire(0, IDENTITY, state_version=2)
     await worker.close()
     assert await whole(store) == before
+
+
+@pytest.mark.parametrize("field", ["offset", "crc", "state", "version", "log", "topic_id", "partitions"])
+async def test_a_header_without_one_of_its_fields_is_lost(store: RedisStore, link: RedisLink, field: str) -> None:
+    await begin(store)
+    await link.call("HDEL", key(LOG, 0, "header"), field)
+    detail = f"{key(LOG, 0, 'header')} has no {field}"
+    assert await store.acquire(0, IDENTITY, state_version=1) == Refused(answer="LOST", detail=detail)
+
+
+@pytest.mark.parametrize("field", ["offset", "crc", "version"])
+async def test_a_header_whose_number_is_none_is_lost(store: RedisStore, link: RedisLink, field: str) -> None:
+    await begin(store)
+    await link.call("HSET", key(LOG, 0, "header"), field, "many")
+    detail = f"{key(LOG, 0, 'header')} has {field} many"
+    assert await store.acquire(0, IDENTITY, state_version=1) == Refused(answer="LOST", detail=detail)
 
 
 async def test_a_worker_needs_no_more_than_these_rights(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from kafka import TopicPartition as AdminPartition
+from structlog.testing import capture_logs
 
 from schemas.tables import BLOCK_ROWS_MAX
 from schemas.topics import topics
@@ -192,15 +193,21 @@ async def until_gap(source: Source, wanted: list[Gap]) -> None:
 
 
 @pytest.mark.real
-@pytest.mark.parametrize("damage", [b"{", b'{"n":"x","effective_at":1}', b"\xff\xfe", b""])
+@pytest.mark.parametrize(
+    "damage", [b"{", b'{"n":"x","effective_at":1}', b'{"n":6,"effective_at":253402300800000}', b"\xff\xfe", b""]
+)
 async def test_what_cannot_be_read_stops_its_partition_and_no_other(
     source: Source, store: AnalyticsStore, damage: bytes
 ) -> None:
     await publish(source, {0: [*facts_of(source.log, 0, 5), damage], 1: facts_of(source.log, 1, 9)}, {2: [damage]})
-    sink = Sink(source, store)
+    counters = Counters()
+    sink = Sink(source, store, metrics=counters)
     async with running(sink):
         await until(lambda: held(store) == {0: (5, 0), 1: (9, 0)} and set(sink.halted) == {0, 2})
         assert "offset 5 cannot be read" in sink.halted[0]
+        assert counters.stopped == 2
+        await sink.on_partitions_revoked(set())
+        assert counters.stopped == 0, "whoever owns them next says so"
 
 
 @pytest.mark.real
@@ -215,6 +222,58 @@ async def test_inserts_that_fail_are_repeated_until_they_are_in(
         await until(lambda: counters.behind == dict.fromkeys(range(PARTITIONS), 0))
     assert counters.failures == 3
     assert store.query("SELECT count(), sum(points) FROM facts_now") == [(300, 1_500)]
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("table", ["facts", "agg_day"])
+async def test_a_store_that_refuses_every_insert_is_told_shown_and_waited_for(
+    source: Source, store: AnalyticsStore, table: str
+) -> None:
+    """No outage: the engine answers all the while, so neither waiting nor starting again cures it."""
+    await publish(source, numbered(source, 20), {0: [day_bucket(source.log, 0, 0, 9, actions=3)]})
+    counters = Counters()
+    patience_s = 8.0  # far above the 2 s that aggregates wait for company
+    sink = Sink(source, store, metrics=counters, watchdog_s=patience_s)
+    with capture_logs() as lines:
+        async with running(sink) as task:
+            await until(lambda: counters.behind == dict.fromkeys(range(PARTITIONS), 0) and actions(store) == 3)
+            store.command(f"RENAME TABLE {table} TO {table}_gone")
+            facts, totals = numbered(source, 10, first=21), {0: [day_bucket(source.log, 0, 0, 19, actions=4)]}
+            refused_first, later = ((facts, {}), ({}, totals)) if table == "facts" else (({}, totals), (facts, {}))
+            await publish(source, *refused_first)
+            await until(lambda: counters.failures >= 1)
+            await publish(source, *later)
+            await until(lambda: counters.failures >= 3)
+            await asyncio.sleep(1.5 * patience_s)
+            assert not task.done()
+            assert counters.stopped == PARTITIONS
+            assert counters.behind == dict.fromkeys(range(PARTITIONS), 10)
+            assert set(counters.since) == set(range(PARTITIONS))
+            known = await committed(source.bootstrap, group_of(source.log))
+            name = topics(source.log).facts.name
+            assert {it.offset for at, it in known.items() if at.topic == name} == {20}
+            store.command(f"RENAME TABLE {table}_gone TO {table}")
+            await until(lambda: held(store) == dict.fromkeys(range(PARTITIONS), (30, 0)) and actions(store) == 4)
+            await until(lambda: counters.stopped == 0 and not counters.since)
+    refused = [line for line in lines if line["event"] == "insert refused and is repeated"]
+    assert {(line["log_level"], line["table"]) for line in refused} == {("error", table)}
+    assert all("\n" not in line["error"] and "`memberflow migrate`" in line["error"] for line in refused)
+
+
+@pytest.mark.real
+async def test_facts_that_wait_for_a_store_that_is_down_are_seen_to_wait(source: Source, store: AnalyticsStore) -> None:
+    """Also by a sink that had stored everything, and by one that never stored any."""
+    counters = Counters()
+    flaky = Flaky(store)
+    async with running(Sink(source, flaky, metrics=counters)):
+        await publish(source, {0: facts_of(source.log, 0, 5)}, {})
+        await until(lambda: counters.behind == {0: 0} and not counters.since)
+        flaky.fail_before = 1_000
+        await publish(source, {0: facts_of(source.log, 0, 5, first=6), 1: facts_of(source.log, 1, 7)}, {})
+        await until(lambda: counters.failures >= 1 and counters.behind == {0: 5, 1: 7})
+        assert set(counters.since) == {0, 1}
+        flaky.fail_before = 0
+        await until(lambda: counters.behind == {0: 0, 1: 0} and not counters.since)
 
 
 @pytest.mark.real

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 
 import pytest
 
 from processors.output import RuleFailed
 from schemas import facts
+from schemas.member import STATE_VERSION
+from schemas.metrics import STAGES
 from streams.errors import PublishFailed, PublishRefused, StoreUnavailable
 from streams.failpoints import POINTS
 from streams.lane import NotOurs, Refetch
@@ -70,6 +73,30 @@ async def test_everything_is_acknowledged_before_the_commit_and_nothing_is_sent_
     await site.worker.chunk(await site.lane(), site.records())
     calls = list(dict.fromkeys(call.split()[0] for call in line.calls))
     assert calls == ["load", "ask", "send", "ack", "commit"]
+
+
+@in_no_time
+async def test_every_declared_stage_is_timed_and_no_time_counts_twice() -> None:
+    site = await begun(Site())
+    lane = await site.lane()
+    inside: list[str] = []
+    seen: list[tuple[str, ...]] = []
+    timed = site.worker.timed
+
+    @contextmanager
+    def watched(stage: str) -> Iterator[None]:
+        inside.append(stage)
+        seen.append(tuple(inside))
+        with timed(stage):
+            yield
+        inside.remove(stage)
+
+    site.worker.timed = watched  # type: ignore[method-assign]
+    await site.worker.chunk(lane, site.records())
+    assert {stage for (stage,) in seen} == set(STAGES)
+    for stage in STAGES:
+        count = site.metrics.registry.get_sample_value("memberflow_stage_seconds_count", {"stage": stage})
+        assert count == len([it for it in seen if it == (stage,)]) > 0
 
 
 @in_no_time
@@ -152,7 +179,7 @@ def test_what_was_read_in_another_time_never_gets_out(answer: Answer, warm: bool
         if not warm:
             lane.cache.clear()
         if answer is Answer.FENCED:
-            await site.shared.acquire(0, IDENTITY, state_version=1)
+            await site.shared.acquire(0, IDENTITY, state_version=STATE_VERSION)
         elif answer is Answer.LOST:
             site.shared.clear()
         else:
@@ -200,7 +227,7 @@ def test_a_rule_that_chokes_on_what_was_never_ours_is_nobodys_fault(
         site = await begun(Site())
         lane = await site.lane()
         if not warm:
-            await site.shared.acquire(0, IDENTITY, state_version=1)
+            await site.shared.acquire(0, IDENTITY, state_version=STATE_VERSION)
         monkeypatch.setattr("processors.partition.decide", decide)
         with pytest.raises(RuleFailed if warm else NotOurs):
             await site.worker.chunk(lane, site.records())

@@ -21,7 +21,10 @@ from processors.partitioner import partition_of
 from processors.signature import public_text, seal
 from schemas import records
 from schemas.records import (
+    Award,
     Cause,
+    Caused,
+    Echo,
     Forward,
     GoLive,
     ProgrammeControl,
@@ -31,19 +34,20 @@ from schemas.records import (
     SignedStaff,
     tick,
 )
+from tests.limits import limited, with_a_weekly_task
 
 LOG, PARTITION, PARTITIONS = "golden-1", 0, 2
 START = int(dt.datetime(2026, 1, 4, 16, tzinfo=dt.UTC).timestamp() * 1000)  # 5 January in Shanghai
 HOUR, DAY = 3_600_000, 86_400_000
 DAYS = 150
 STAFF, WORKERS = (Ed25519PrivateKey.from_private_bytes(bytes([n]) * 32) for n in (1, 2))
-LIMITS = "\nlimits: {wakes_per_record: 7, sweep_per_record: 3, block_offsets: 3000}\n"
 JSON = dict[str, Any]
 
 
 def programme(number: int, rules: int) -> str:
     """The default programme with small limits, so that blocks end and wakes are put off; later ones are stricter."""
-    text = Path("schemas/programmes/default.yaml").read_text() + LIMITS
+    text = with_a_weekly_task(Path("schemas/programmes/default.yaml").read_text())
+    text = limited(text, wakes_per_record=7, sweep_per_record=3, block_offsets=3_000)
     text = re.sub(r"^rules: \d+", f"rules: {rules}", text, flags=re.MULTILINE)
     changes = {"tier: yellow, after_days: 7": "tier: yellow, after_days: 5", "per_day: 10": "per_day: 4"}
     for old, new in changes.items() if number > 1 else ():
@@ -101,12 +105,14 @@ class Recorder:
             ("message", {"kind": pick.choice(["chat", "question", "answer"]), "length": pick.randint(1, 40)}),
             ("message", {"kind": "chat"}),
             ("share", {"target": "content"}),
-            ("like", {"item_id": f"i-{pick.randint(1, 50)}"}),
-            ("comment", {"item_id": "i-7"}),
+            ("browse", {"item_id": f"i-{pick.randint(1, 9)}"}),
+            ("like", {"item_id": f"i-{pick.randint(1, 9)}"}),
+            ("comment", {"item_id": f"i-{pick.randint(1, 9)}"}),
             ("live", {"item_id": "l-1", "completion": pick.randint(0, 100) / 100}),
             ("purchase", self.order()),
             ("purchase", self.order()),
             pick.choice(self.rarely()),
+            *self.money(member),
         ]
         name, fields = pick.choice(kinds)
         self.made += 1
@@ -118,9 +124,23 @@ class Recorder:
     def order(self) -> JSON:
         """An order; some ids come twice, some orders hold a line that is nothing special."""
         amount = self.random.randint(0, 60_000)
-        lines = [{"sku": "s-1", "category": "tea", "amount": amount // 2}]
+        lines = [{"sku": f"i-{self.random.randint(1, 9)}", "category": "tea", "amount": amount // 2}]
         order_id = f"o-{self.random.randint(1, 2_000)}"
         return {"order_id": order_id, "amount": amount, "currency": "CNY", "lines": lines}
+
+    def money(self, member: str) -> list[tuple[str, JSON]]:
+        """Refunds of an order sent, or of any: whole, in part, above the amount; points spent and given back."""
+        pick = self.random
+        mine = [it for it in self.sent[-2_000:] if it["member_id"] == member and it["action"] == "purchase"]
+        order = pick.choice(mine) if mine else {"amount": 100}
+        order_id = order.get("order_id", f"o-{pick.randint(1, 2_000)}")
+        amount = order["amount"] * pick.choice((100, 100, 50, 33, 101)) // 100 or 1
+        refund: JSON = {"order_id": order_id, "amount": amount, "currency": "CNY"}
+        if pick.random() < 0.2:
+            refund["purchased_at"] = self.moment(pick.randint(0, 250) * DAY)
+        redeem: JSON = {"redeem_id": f"r-{pick.randint(1, 8)}", "points": pick.choice((100, 100, 300, 150))}
+        redeem |= pick.choice(({"reward": "cup"}, {"reward": "level_step"}, {"order_id": order_id}))
+        return [("refund", refund), ("redeem", redeem), ("redeem_cancel", {"redeem_id": f"r-{pick.randint(1, 8)}"})]
 
     def rarely(self) -> list[tuple[str, JSON]]:
         """Actions that these rules count and otherwise leave alone, or that belong to the member's papers."""
@@ -133,13 +153,14 @@ class Recorder:
             ("leave", {}),
             ("leave", {"group_id": "g-1"}),
             ("profile", {"home_region": self.random.choice(["north", "south"]), "birthday": "02-29"}),
-            ("refund", {"order_id": "o-1", "amount": 100, "currency": "CNY"}),
             ("nps", {"score": 3}),
             ("complaint", case),
             ("subscribe", {"plan": "year", "paid_until": "2027-01-01T00:00:00Z", "auto_renewal": True}),
             ("content", {"content_id": "k-1", "status": "clicked"}),
-            ("redeem", {"redeem_id": "r-1", "points": 100}),
             ("opt_out", {}),
+            ("event", {"activity_id": "a-1", "kind": "trial", "status": "joined"}),
+            ("event", {"activity_id": "a-1", "kind": "trial", "status": "finished"}),
+            ("benefit_use", {"grant_id": "g-1", "benefit_id": "b-1", "kind": "coupon"}),
         ]
 
     def late(self) -> int:
@@ -186,6 +207,7 @@ class Recorder:
     def poison(self) -> None:
         """Something that must become a dead letter and nothing else."""
         good = self.action(self.random.choice(self.members))
+        head = {name: good[name] for name in ("event_id", "source", "member_id", "occurred_at")}
         bad: list[bytes | None] = [
             b"\xff\xfe",
             b'{"action": "check_in", ',
@@ -197,10 +219,20 @@ class Recorder:
             msgspec.json.encode(good | {"member_id": "13812345678"}),
             msgspec.json.encode(good | {"action": "custom", "name": "undeclared"}),
             msgspec.json.encode(good | {"action": "adjust"}),
+            msgspec.json.encode(head | {"action": "redeem", "redeem_id": "r-2", "points": 100}),
             b'{"record": "tick", "owner": 7}',
             None,
         ]
         self.append(self.random.choice(bad))
+
+    def burst(self) -> None:
+        """More messages of a member within a minute than are believed, and what it earns after them."""
+        member = self.random.choice(self.members)
+        for kind in ["message"] * 8 + ["share"]:
+            action = self.action(member)
+            common = {name: action[name] for name in ("event_id", "source", "member_id", "region")}
+            said: JSON = {"kind": "chat", "length": 9} if kind == "message" else {"target": "content"}
+            self.append(msgspec.json.encode({"action": kind, "occurred_at": self.moment(0)} | common | said))
 
     def stray(self) -> None:
         """A member of the other partition, put here by another partitioner."""
@@ -208,23 +240,53 @@ class Recorder:
         self.append(msgspec.json.encode(action), action["member_id"].encode())
 
     def derived(self) -> None:
-        """A stray of the other partition on its way home; some come twice, some are forged."""
+        """A stray of the other partition on its way home, or an echo; some come twice, some are forged."""
         chance = self.random.random()
         if chance > 0.2:
             self.cause += 3
         member = self.random.choice(self.members if chance < 0.95 else self.strangers)
-        body = Forward(Cause(LOG, 1, self.cause, 0), member, msgspec.json.encode(self.action(member)))
+        cause = Cause(LOG, 1, self.cause, 0)
+        body: Caused | Award = Forward(cause, member, msgspec.json.encode(self.action(member)))
+        if 0.35 < chance < 0.45:
+            body = Echo(cause, member, "like", self.random.choice(self.strangers))
+        if 0.45 < chance < 0.5:
+            body = Award(member, "spending", "month", 2026 * 12 + self.random.randint(0, 2), 1, 900, region="east")
         key = STAFF if 0.3 < chance < 0.35 else WORKERS
         self.append(seal(SignedDerived, "workers", key, msgspec.json.encode(body)))
 
     def staff(self) -> None:
-        """An adjustment by staff, signed or forged; it decodes, and these rules give it no effect yet."""
+        """An adjustment by staff, its batch undone, or an opening; signed or forged, some come twice."""
         action = self.action(self.random.choice(self.members))
         common = {name: action[name] for name in ("event_id", "source", "member_id", "occurred_at")}
         body = common | {"action": "adjust", "kind": "points", "points": 5, "reason": "late"}
         body |= {"operator": "ann", "approved_by": self.random.choice(["bob", "ann"])}
+        batch, row = f"b-{self.random.randint(1, 9)}", self.random.randint(1, 3)
+        chance = self.random.random()
+        if chance < 0.4:
+            body |= {"points": self.random.choice([-40, 25]), "batch_id": batch, "row": row}
+        elif chance < 0.6:
+            body |= {"kind": "undo_batch", "points": None, "batch_id": batch}
+        elif chance < 0.8:
+            body = {name: body[name] for name in common | {"reason": "", "operator": "", "approved_by": ""}}
+            body |= self.brought(body["occurred_at"])
         key = self.random.choice([STAFF, STAFF, WORKERS])
         self.append(seal(SignedStaff, "staff", key, msgspec.json.encode(body)))
+
+    def brought(self, now: str) -> JSON:
+        """What a member brings along from an older programme."""
+        year = int(now[:4])
+        lots = [{"month": f"{year - 1}-{month:02}", "points": 40} for month in self.random.sample(range(1, 13), 2)]
+        return {
+            "action": "opening",
+            "lots": lots,
+            "debt": self.random.choice([0, 15]),
+            "level": "silver",
+            "level_since": f"{year - 1}-06-01T00:00:00Z",
+            "spend": {f"{year - 1}-11": 12_000},
+            "joined_at": f"{year - 2}-06-01T00:00:00Z",
+            "last_purchase_at": f"{year - 1}-11-05T00:00:00Z",
+            "last_action_at": f"{year - 1}-11-20T00:00:00Z",
+        }
 
     def tick(self) -> None:
         """Nothing but a time."""
@@ -265,7 +327,7 @@ def record(count: int, seed: int, rules: int = 1) -> list[Record]:
     """A log of so many records, under programmes of one number of rules."""
     log = Recorder(seed, count, rules)
     kinds = {log.plain: 880, log.again: 30, log.tick: 60, log.poison: 8, log.stray: 6, log.derived: 6}
-    kinds |= {log.staff: 2, log.hole: 2}
+    kinds |= {log.staff: 2, log.hole: 2, log.burst: 1}
     once = {count * percent // 100: do for percent, do in milestones(log).items()}
     log.plain()
     while len(log.records) < count:

@@ -1,0 +1,187 @@
+"""What a programme allows that nobody can have meant: each check is one function from a programme to warnings.
+
+A warning is no error: the programme can be applied. Paths are those of the file. What a member can earn in one
+programme day is an upper bound: every cap reached, a comeback, all tasks done, the whole ladder, the streak running.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from processors.activity import Weights
+from schemas.programme import Programme
+from schemas.tasks import Task
+
+Path = tuple[str | int, ...]
+
+
+class Warned(NamedTuple):
+    """A warning and where it stands."""
+
+    path: Path
+    text: str
+
+
+class Liability(NamedTuple):
+    """The most points that a member earns in one programme day, by rule, purchases aside; points for a unit of money.
+
+    `worth` is that of a point, in 1/1,000 of the smallest unit of money.
+    """
+
+    by_rule: dict[str, int]
+    per_unit: int
+    worth: int
+    minor_units: int
+
+    @property
+    def points(self) -> int:
+        """All rules together."""
+        return sum(self.by_rule.values())
+
+    def money(self, points: int) -> int:
+        """What points are worth, in the smallest unit of money, half up."""
+        return (points * self.worth + 500) // 1_000
+
+
+def warnings(programme: Programme) -> list[Warned]:
+    """All warnings, check by check."""
+    return [warned for check in CHECKS for warned in check(programme)]
+
+
+def liability(programme: Programme) -> Liability:
+    """What a member can earn at most in one programme day, and for a unit of money."""
+    points, ladder = programme.points, programme.ladder
+    item = ladder.browse + ladder.like + ladder.comment + ladder.buy
+    by_rule = {
+        "check_in": points.check_in.points * most_factor(programme, "check_in"),
+        "message": points.message.points * points.message.per_day * most_factor(programme, "message"),
+        "share": points.share.points * points.share.per_day * most_factor(programme, "share"),
+        "custom": sum(
+            custom.earns.points * custom.earns.per_day * most_factor(programme, "custom")
+            for custom in programme.custom.values()
+            if custom.earns
+        ),
+        "comeback": points.comeback.points if points.comeback.per_year else 0,
+        "ladder": item * ladder.items_per_week,
+        "task": sum(task.reward.points or 0 for task in programme.tasks.values()),
+    }
+    per_unit = points.purchase.per_unit * most_factor(programme, "purchase")
+    return Liability(by_rule, per_unit, points.worth.now, programme.minor_units)
+
+
+def most_factor(programme: Programme, action: str) -> int:
+    """All factors that may apply to an action at once, all campaigns included, at most the ceiling."""
+    factors = programme.points.factors
+    most = programme.points.check_in.streak.factor if action == "check_in" else 1
+    most *= factors.first_order.factor if action == "purchase" else 1
+    named = [(factors.birthday.factor, factors.birthday.actions), (factors.paid.factor, factors.paid.actions)]
+    for factor, actions in (*named, *((it.factor, it.actions) for it in factors.campaigns)):
+        most *= factor if action in actions else 1
+    return min(most, factors.ceiling)
+
+
+def factors_above_the_ceiling(programme: Programme) -> Iterator[Warned]:
+    """A factor that alone is more than the ceiling of their product."""
+    factors, streak = programme.points.factors, programme.points.check_in.streak
+    named: list[tuple[Path, int]] = [(("points", "check_in", "streak", "factor"), streak.factor)]
+    for name in ("birthday", "first_order", "paid"):
+        named.append((("points", "factors", name, "factor"), getattr(factors, name).factor))
+    for place, campaign in enumerate(factors.campaigns):
+        named.append((("points", "factors", "campaigns", place, "factor"), campaign.factor))
+    for path, factor in named:
+        if factor > factors.ceiling:
+            yield Warned(path, f"never counts whole: the ceiling is {factors.ceiling}")
+
+
+def unreachable_indexes(programme: Programme) -> Iterator[Warned]:
+    """A badge for an activity index that the day's cap, held every day, does not reach."""
+    weights = Weights(programme)
+    every_day = sum(programme.activity.day_cap * decay for decay in weights.decay) // weights.decay[0]
+    most = weights.index(every_day)
+    for name, badge in programme.badges.items():
+        if badge.index is not None and badge.index.at_least > most:
+            text = f"never awarded: with {programme.activity.day_cap} thousandths every day the index is {most}"
+            yield Warned(("badges", name, "index", "at_least"), text)
+
+
+def unreachable_badges(programme: Programme) -> Iterator[Warned]:
+    """A badge that nothing gives, and one for a place of a board that gets no award."""
+    given = {task.reward.badge for task in programme.tasks.values()}
+    for name, badge in programme.badges.items():
+        if badge.index is None and badge.actions is None and badge.award is None and name not in given:
+            yield Warned(("badges", name), "never awarded: no index, actions, award or task gives it")
+        if badge.award is not None and not programme.boards.awarded_places:
+            yield Warned(("badges", name, "award"), "never awarded: boards.awarded_places is 0")
+
+
+def caps_that_never_count(programme: Programme) -> Iterator[Warned]:
+    """Points that a cap of 0 never pays, a cap on nothing, a weight above its day's cap."""
+    points, ladder = programme.points, programme.ladder
+    for name, rule, cap in (
+        ("message", points.message, points.message.per_day),
+        ("share", points.share, points.share.per_day),
+        ("comeback", points.comeback, points.comeback.per_year),
+    ):
+        if rule.points and not cap:
+            yield Warned(("points", name, "points"), f"never paid: the cap of {name} is 0")
+        elif cap and not rule.points:
+            yield Warned(("points", name), f"a cap of {cap} on what earns nothing")
+    for action, weight in programme.activity.weights.items():
+        if weight > programme.activity.day_cap:
+            text = f"{weight} never counts whole: day_cap is {programme.activity.day_cap}"
+            yield Warned(("activity", "weights", action), text)
+    if ladder.items_per_week > ladder.open_items:
+        text = f"{ladder.items_per_week} items of a week are never paid when touched at once: open_items is less"
+        yield Warned(("ladder", "items_per_week"), text)
+
+
+def redemptions_that_contradict(programme: Programme) -> Iterator[Warned]:
+    """What may be redeemed at least is no whole number of steps; warnings for what nobody can redeem."""
+    redeem, expiry = programme.points.redeem, programme.points.expiry
+    if redeem.smallest % redeem.steps:
+        least = -(-redeem.smallest // redeem.steps) * redeem.steps
+        text = f"no redemption is {redeem.smallest}: with steps of {redeem.steps} the smallest is {least}"
+        yield Warned(("points", "redeem", "smallest"), text)
+    if expiry.warning_days and expiry.warn_from < redeem.smallest:
+        text = f"members are warned of {expiry.warn_from} points that they cannot redeem: redeem.smallest is more"
+        yield Warned(("points", "expiry", "warn_from"), text)
+
+
+def loops_that_print_points(programme: Programme) -> Iterator[Warned]:
+    """Buying and giving back keeps points; buying earns what it cost; a daily task pays for what costs nothing."""
+    points, per_unit = programme.points, programme.points.purchase.per_unit
+    kept = {"pending_only": "what is active already", "to_zero": "what was spent already"}.get(points.refund.policy)
+    if kept and per_unit:
+        text = f"prints points: a refund does not take back {kept}; buying and giving back earns {per_unit} per unit"
+        yield Warned(("points", "refund", "policy"), text)
+    most = per_unit * most_factor(programme, "purchase")
+    if most * points.worth.now >= 1_000 * programme.minor_units:
+        yield Warned(("points", "purchase", "per_unit"), "prints points: a purchase earns back what it cost, or more")
+    for name, task in programme.tasks.items():
+        if task.reward.points and task.resets and not asks_money(task):
+            text = f"prints points: {task.reward.points} in each window, for actions that cost nothing"
+            yield Warned(("tasks", name, "reward"), text)
+
+
+def asks_money(task: Task) -> bool:
+    """Whether a condition needs a purchase."""
+    return any(counted.action == "purchase" for condition in task.conditions for counted in condition.of)
+
+
+def pilots_without_verdict(programme: Programme) -> Iterator[Warned]:
+    """A pilot that could not be promoted as it stands."""
+    for name, pilot in programme.pilots.items():
+        if missing := [field for field in ("metric", "goal", "end") if getattr(pilot, field) is None]:
+            yield Warned(("pilots", name), f"cannot be promoted: it names no {', '.join(missing)}")
+
+
+CHECKS: tuple[Callable[[Programme], Iterator[Warned]], ...] = (
+    unreachable_indexes,
+    unreachable_badges,
+    caps_that_never_count,
+    factors_above_the_ceiling,
+    redemptions_that_contradict,
+    loops_that_print_points,
+    pilots_without_verdict,
+)

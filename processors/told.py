@@ -1,0 +1,56 @@
+"""What brings a judgement of things past about, where its facts go, and how it takes back what was paid."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from processors.ledger import correct, reverse
+from schemas.actions import Action
+from schemas.facts import Fact, Ledger
+from schemas.member import MemberState
+
+if TYPE_CHECKING:
+    from processors.member import Moment
+    from processors.programme import Rules
+
+
+class Told(NamedTuple):
+    """An action of a member, the version that judges it, and the facts of the decision so far.
+
+    `refund` says that an order was refunded: the action is the refund, or the order that it waited for.
+    """
+
+    rules: Rules
+    state: MemberState
+    action: Action
+    moment: Moment
+    facts: list[Fact]
+    refund: bool = False
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Where the next fact will stand: offset and index."""
+        return self.moment.offset, self.moment.index + len(self.facts)
+
+    def take_back(self, fact: Ledger, points: int, amends: tuple[int, int]) -> None:
+        """Book and tell that points paid by the entry `amends` are not due.
+
+        A late action corrects what was issued; a refund reverses it, by the policy of refunds.
+        """
+        fact.amends, fact.base = amends, -points
+        if self.refund:
+            fact.entry, fact.points, fact.active = "reversed", 0, 0
+            self._reverse(fact, points)
+        else:
+            fact.entry = "corrected"
+            fact.points = fact.active = -points
+            correct(self.rules, self.state, fact)
+        self.facts.append(fact)
+
+    def _reverse(self, fact: Ledger, points: int) -> None:
+        """What followed is active: the policy for pending points leaves it, and nothing is owed of a lot that ended."""
+        end, policy = self.rules.lot_ends[fact.month], self.rules.refund_policy
+        if policy == "pending_only" or end <= self.moment.clock:
+            fact.reason = "kept" if end > self.moment.clock else "ended"
+            return
+        reverse(self.state, fact, points, end, forgive=policy == "to_zero")

@@ -1,0 +1,455 @@
+"""What members and staff are told, in English and Chinese: each reason once in each language.
+
+Rules name reasons by code; here is how a person reads them. `{...}` are filled by `streams.explain`: every field of the
+fact, and what it works out beside them. A test fails for a reason, a kind of fact or an arithmetic without both.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+
+class Words(NamedTuple):
+    """One text in both languages."""
+
+    en: str
+    zh: str
+
+
+LANGUAGES = Words._fields
+
+LABELS = {
+    "record": Words("record", "记录"),
+    "rule": Words("rule", "规则"),
+    "arithmetic": Words("arithmetic", "算式"),
+    "ledger": Words("ledger", "账目"),
+    "level": Words("level", "等级"),
+    "tier": Words("tier", "预警层级"),
+    "task": Words("task", "任务"),
+    "badge": Words("badge", "徽章"),
+    "told": Words("result", "结果"),
+    "nothing": Words("no points", "无积分"),
+    "not": Words("not", "未发生"),
+    "pending": Words("pending", "待生效"),
+    "amends": Words("amends", "更正"),
+    "amended": Words("amended", "已被更正"),
+    "now": Words("now", "当前"),
+}
+"""What stands before a line."""
+
+VERDICTS = {
+    "applied": Words("accepted", "已接受"),
+    "duplicate": Words("a repeat: nothing happens twice", "重复上报：不会重复生效"),
+    "conflict": Words("the same identity with other content: the first counts", "标识相同但内容不同：以首次为准"),
+    "late": Words("older than the horizon: no effect", "超出可接受期限：无效"),
+    "dead_letter": Words("refused", "被拒收"),
+    "forwarded": Words("sent on to the member's own partition", "已转发到该会员所在分区"),
+    "derived": Words("noted", "已记录"),
+    "derived_ignored": Words("a repeat of a derived record: ignored", "派生记录重复：已忽略"),
+}
+"""What became of a record."""
+
+REASONS = {
+    # an action that earned nothing
+    "cap.message": Words("daily cap of {cap} messages reached{reached}", "当日 {cap} 条消息的上限{reached}已达到"),
+    "cap.share": Words("daily cap of {cap} shares reached{reached}", "当日 {cap} 次分享的上限{reached}已达到"),
+    "cap.check_in": Words("the day's check-in was counted already{reached}", "当日签到{reached}已计分"),
+    "cap.comeback": Words("the year's {cap} comebacks are reached", "当年 {cap} 次回归奖励已用完"),
+    "cap": Words("the cap is reached{reached}", "已达到上限{reached}"),
+    "too_short": Words("shorter than {shortest} characters", "少于 {shortest} 个字符"),
+    "excluded": Words("everything in it is of an excluded category", "全部为不计分的品类"),
+    "below_one": Words("it comes to less than one point", "不足 1 分"),
+    "excluded.refund": Words("what came back is of excluded categories", "退回的均为不计分品类"),
+    "moved": Words("another order is the first one now", "首单已改为另一笔订单"),
+    "kept": Words("active points stay with the member: the policy of refunds", "可用积分不收回：退款政策"),
+    "ended": Words("the lot has ended: nothing is owed", "该批次已到期：无需退还"),
+    "cap.ladder": Words("the week's items are reached, or this rung gives none", "当周商品数已达上限，或此步无积分"),
+    "held": Words("held on suspicion until staff judge it", "存疑冻结，待人工判定"),
+    # a record without effect
+    "duplicate": Words(
+        "{source} sent {event_id} before, record {first}", "{source} 已在记录 {first} 上报过 {event_id}"
+    ),
+    "duplicate.earlier": Words("{source} sent {event_id} before", "{source} 此前已上报过 {event_id}"),
+    "conflict": Words(
+        "{source} sent {event_id} with other content before: the first counts",
+        "{source} 此前已以其他内容上报过 {event_id}：以首次为准",
+    ),
+    "late": Words(
+        "it happened on {effective_at}, more than {horizon} d before it arrived",
+        "发生于 {effective_at}，到达时已超过 {horizon} 天",
+    ),
+    "order_repeat": Words("order {order_id} was reported before", "订单 {order_id} 已上报过"),
+    "order_conflict": Words(
+        "order {order_id} was reported before with {first_amount}, now with {amount}: the first counts",
+        "订单 {order_id} 先前上报金额为 {first_amount}，本次为 {amount}：以首次为准",
+    ),
+    "above_amount": Words(
+        "{amount} of order {order_id} cannot come back, {left} of {first_amount} are left",
+        "订单 {order_id} 无法退回 {amount}，{first_amount} 中仅余 {left}",
+    ),
+    "orphan": Words(
+        "order {order_id} never came, so the refund of {amount} has no effect",
+        "订单 {order_id} 一直未出现，{amount} 的退款无效",
+    ),
+    "missing": Words("{missing} points are missing for {points}", "兑换 {points} 分，还差 {missing} 分"),
+    "smallest": Words("{points} points are fewer than can be redeemed", "{points} 分低于最低兑换额"),
+    "steps": Words("{points} points are no whole steps", "{points} 分不是整档"),
+    "running": Words("a level step runs already", "已有等级提升在生效"),
+    "cancelled": Words("{redeem_id} was cancelled before it came", "{redeem_id} 在到达之前已取消"),
+    "late.redeem": Words("{redeem_id} came too late to be judged", "{redeem_id} 到达过晚，无法判定"),
+    "refused.redeem_cancel": Words("the redeem was refused: nothing comes back", "该兑换曾被拒绝：无可退回"),
+    "repeat": Words("it was cancelled already", "此前已取消"),
+    "cancel_orphan": Words("{redeem_id} never came: nothing to cancel", "{redeem_id} 一直未出现：无可取消"),
+    "refused": Words("{refused}: {detail}", "{refused}：{detail}"),
+    # points that went elsewhere
+    "paid_debt": Words("{paid} points paid debt", "{paid} 分用于抵扣欠分"),
+    # what has not come true
+    "pending_until": Words("{points} points are pending until {until}", "{points} 分待生效，生效时间 {until}"),
+    "window_closed": Words("the window of {rule} has closed", "{rule} 的时间窗口已结束"),
+    "not_in_tier.none": Words(
+        "no {dimension} tier: there is nothing to count from yet", "无{dimension}层级：尚无起算行为"
+    ),
+    "not_in_tier.closed": Words("no {dimension} tier: the account is closed", "无{dimension}层级：账户已关闭"),
+    "not_in_tier": Words(
+        "not in {tier}: counted from {since}, it comes on {at} if nothing happens",
+        "不在 {tier}：自 {since} 起算，若无行为将于 {at} 进入",
+    ),
+    "before_go_live": Words("not contacted: nobody is before go-live", "未联系：上线开放前不联系任何会员"),
+}
+"""Why something did not happen: `reason.rule` before `reason`."""
+
+FACTS = {
+    "score": Words("activity score {score}, index {activity_index}", "活跃分 {score}，指数 {activity_index}"),
+    "late": REASONS["late"],
+    "conflict": REASONS["conflict"],
+    "order_repeat": REASONS["order_repeat"],
+    "order_conflict": REASONS["order_conflict"],
+    "points.expiring": Words("{points} active points expire on {ends_at}", "{points} 可用积分将于 {ends_at} 到期"),
+    "refund_refused": REASONS["above_amount"],
+    "refund_orphan": REASONS["orphan"],
+    "redeem_accepted": Words("{points} points redeemed by {redeem_id}", "{redeem_id} 兑换 {points} 分成功"),
+    "redeem_refused": Words("{redeem_id} refused: {why_not}", "{redeem_id} 被拒绝：{why_not}"),
+    "redeem_cancel_orphan": REASONS["cancel_orphan"],
+    "task.progress": Words("task {rule}: {because}", "任务 {rule}：{because}"),
+    "task.done": Words(
+        "task {rule} done on {effective_at}: {because}", "任务 {rule} 于 {effective_at} 完成：{because}"
+    ),
+    "badge.awarded": Words(
+        "badge {rule} since {effective_at}: {because}", "自 {effective_at} 起获得徽章 {rule}：{because}"
+    ),
+    "badge.undone": Words("badge {rule} taken back: {because}", "徽章 {rule} 已收回：{because}"),
+    "benefit_promised": Words("{benefit} promised by {rule}", "{rule} 承诺权益 {benefit}"),
+    "membership.paid": Words(
+        "paid membership from {effective_at} until {until}: {because}",
+        "付费会员 {effective_at} 至 {until}：{because}",
+    ),
+    "adjust_refused": Words("{operator}'s adjust has no effect: {because}", "{operator} 的调整无效：{because}"),
+    "opening_refused": Words("a second opening has no effect: {because}", "再次期初导入无效：{because}"),
+    "points.held": Words("points held ({scope}) until {until}: {because}", "积分冻结（{scope}）至 {until}：{because}"),
+    "points.released": Words("hold {hold_id} ended: {why}, {points} points", "冻结 {hold_id} 结束：{why}，{points} 分"),
+    "level.changed": Words(
+        "{level_before} -> {level} since {effective_at}: {why}, {because}",
+        "自 {effective_at} 起 {level_before} -> {level}：{why}，{because}",
+    ),
+    "level.warning": Words(
+        "{level} falls to {next_level} on {falls_at} unless it is met again: {because}",
+        "若仍未达标，{level} 将于 {falls_at} 降为 {next_level}：{because}",
+    ),
+    "region.changed": Words("home region is {home} now", "所属区域现为 {home}"),
+    "referral_refused": Words(
+        "invitation of {invited_member_id} gives nothing: {why}", "邀请 {invited_member_id} 无奖励：{why}"
+    ),
+    "account.closed": Words("the account was closed on {effective_at}", "账户于 {effective_at} 关闭"),
+    "tier.entered": Words(
+        "{tier} ({dimension}) entered on {effective_at}: nothing since {silent_since}",
+        "于 {effective_at} 进入 {tier}（{dimension}）：自 {silent_since} 起无行为",
+    ),
+    "tier.left": Words(
+        "{tier} ({dimension}) left on {effective_at}: {why}", "于 {effective_at} 离开 {tier}（{dimension}）：{why}"
+    ),
+    "tier.voided": Words(
+        "{tier} ({dimension}) of {entered_at} was never true: a late record shows it",
+        "{entered_at} 的 {tier}（{dimension}）不成立：迟到的记录所示",
+    ),
+    "tier.moved": Words(
+        "{tier} ({dimension}) of {entered_at} began on {effective_at}: a late record shows it",
+        "{entered_at} 的 {tier}（{dimension}）实际始于 {effective_at}：迟到的记录所示",
+    ),
+}
+"""What a fact says that is no ledger entry; those are told as a chain."""
+
+WHY = {
+    "standard": Words("its standard is met", "已达标准"),
+    "missed": Words("its standard was missed for too long", "长期未达标准"),
+    "tenure": Words("long enough a member", "入会时间已满"),
+    "opening": Words("brought along from the programme before", "由原计划带入"),
+    "task": Words("a task is done", "任务已完成"),
+    "recounted": Words("what came later shows that it was otherwise", "后到的记录表明实际并非如此"),
+    "refund": Words("a refund took away what it stood on", "退款取消了其依据"),
+    "bonus": Words("steps above the base level began or ended", "额外等级开始或结束"),
+    "next": Words("the next tier began", "进入下一层级"),
+    "closed": Words("the account was closed", "账户关闭"),
+    "action": Words("an own action", "本人有行为"),
+    "purchase": Words("a purchase", "购买"),
+    "own_id": Words("a member named itself as the one who invited", "邀请人填写的是本人"),
+    "unknown": Words("nobody knows the one who invited", "邀请人不存在"),
+    "not_accepted": Words("the joining was not accepted before", "此前的加入未被认可"),
+    "released": Words("released by staff", "人工解冻"),
+    "reversed": Words("reversed by staff", "人工收回"),
+    "unjudged": Words("released, nobody judged it in time", "逾期未判定，自动解冻"),
+}
+"""Why a tier was left, a level changed, a hold ended, or an invitation gives nothing."""
+
+NAMES = {
+    "check_in": Words("check-in", "签到"),
+    "message": Words("message", "消息"),
+    "share": Words("share", "分享"),
+    "purchase": Words("purchase", "购买"),
+    "comeback": Words("comeback", "回归奖励"),
+    "expiry": Words("expiry", "到期"),
+    "first_order": Words("first order", "首单"),
+    "task": Words("task", "任务"),
+    "ladder": Words("ladder of an item", "商品阶梯"),
+    "refund": Words("refund", "退款"),
+    "login": Words("login", "登录"),
+    "browse": Words("browse", "浏览"),
+    "add_to_cart": Words("add to cart", "加购"),
+    "like": Words("like", "点赞"),
+    "comment": Words("comment", "评论"),
+    "live": Words("live", "直播"),
+    "join": Words("join", "加入"),
+    "leave": Words("leave", "退出"),
+    "profile": Words("profile", "资料"),
+    "redeem": Words("redeem", "兑换"),
+    "redeem_cancel": Words("cancelled redeem", "取消兑换"),
+    "subscribe": Words("subscription", "付费会员"),
+    "content": Words("content", "内容"),
+    "event": Words("event", "活动"),
+    "benefit_grant": Words("benefit granted", "权益发放"),
+    "benefit_use": Words("benefit used", "权益使用"),
+    "nps": Words("score given", "评分"),
+    "complaint": Words("complaint", "投诉"),
+    "support": Words("support case", "客服工单"),
+    "consent": Words("consent", "授权"),
+    "opt_out": Words("opt-out", "退订"),
+    "outreach_feedback": Words("contact feedback", "触达反馈"),
+    "custom": Words("custom action", "自定义行为"),
+    "adjust": Words("adjustment by staff", "人工调整"),
+    "merge": Words("merge", "合并"),
+    "erase": Words("erasure", "删除"),
+    "opening": Words("opening balance", "期初余额"),
+    "forward": Words("forwarded record", "转发记录"),
+    "referral": Words("referral", "邀请"),
+    "echo": Words("echo", "互动回响"),
+    "award": Words("award", "榜单奖励"),
+    "presence": Words("presence", "到访"),
+    "buying": Words("buying", "购买"),
+    "timer": Words("by itself, when its time came", "到时自动发生"),
+}
+"""Rules, actions and dimensions. Tiers and levels have one name in every language."""
+
+BALANCES = {
+    "points": Words("issued", "累计发放"),
+    "active": Words("active", "可用"),
+    "pending": Words("pending", "待生效"),
+    "spent": Words("spent", "已使用"),
+    "expired": Words("expired", "已过期"),
+    "reversed": Words("reversed", "已收回"),
+    "debt": Words("debt", "欠分"),
+}
+"""The balances that an entry's fields change."""
+
+PHRASES = {
+    "head": Words(
+        "{moment}  {action} {event_id} of {source}, record {offset}",
+        "{moment}  {action} {event_id}（来自 {source}），记录 {offset}",
+    ),
+    "head.bare": Words("{moment}  {action}, record {offset}", "{moment}  {action}，记录 {offset}"),
+    "rule": Words("{rule}, programme {programme}", "{rule}，方案 {programme}"),
+    "reached": Words(" at {time}", "于 {time} "),
+    "entry": Words("fact {n}: {changes}; balances {balances}", "事实 {n}：{changes}；余额 {balances}"),
+    "comma": Words(", ", "，"),
+    "no_change": Words("nothing", "无变动"),
+    "pending": Words("until {until}", "至 {until}"),
+    "fact": Words("fact {n}", "事实 {n}"),
+    "earlier": Words("an entry of record {offset}", "记录 {offset} 的账目"),
+}
+"""Parts of lines."""
+
+ARITHMETIC = (
+    (r"(-?\d+) = a check-in", "{0} = 一次签到"),
+    (
+        r"(\d+) = (\d+) x(\d+) birthday: message (\d+) of the day's (\d+)",
+        "{0} = {1} ×{2} 生日：当日第 {3} 条消息（上限 {4}）",
+    ),
+    (
+        r"(\d+) = (\d+) x(\d+) birthday: share (\d+) of the day's (\d+)",
+        "{0} = {1} ×{2} 生日：当日第 {3} 次分享（上限 {4}）",
+    ),
+    (r"(\d+) = (\d+) (x.+): message (\d+) of the day's (\d+)", "{0} = {1} {2}：当日第 {3} 条消息（上限 {4}）"),
+    (r"(\d+) = (\d+) (x.+): share (\d+) of the day's (\d+)", "{0} = {1} {2}：当日第 {3} 次分享（上限 {4}）"),
+    (
+        r"(\d+) of (\d+) come back: (\d+) of (\d+) of the order are refunded",
+        "{1} 分中退回 {0} 分：订单的 {3} 中已退 {2}",
+    ),
+    (r"(\d+) = message (\d+) of the day's (\d+)", "{0} = 当日第 {1} 条消息（上限 {2}）"),
+    (r"(\d+) = (\S+) (\d+) of the day's (\d+)", "{0} = 当日第 {2} 次 {1}（上限 {3}）"),
+    (r"([+-]?\d+) to x(\d+): it is the first order now", "{0}，改为 ×{1}：现为首单"),
+    (r"([+-]?\d+) to x(\d+): it is not the first order", "{0}，改为 ×{1}：并非首单"),
+    (r"(\d+) = share (\d+) of the day's (\d+)", "{0} = 当日第 {1} 次分享（上限 {2}）"),
+    (r"(\d+) = (\d+) x(\d+) streak of (\d+)", "{0} = {1} ×{2}（连续签到 {3} 天）"),
+    (
+        r"(\d+) = (\d+) x(\d+) streak of (\d+), less (\d+) paid before a late check-in",
+        "{0} = {1} ×{2}（连续签到 {3} 天），减去迟到签到之前已发的 {4}",
+    ),
+    (r"(\d+) pending points became active: the return window has passed", "{0} 分由待生效转为可用：退货期已过"),
+    (
+        r"(\d+) pending points became active: the days after the join have passed",
+        "{0} 分由待生效转为可用：加入后的等待期已过",
+    ),
+    (
+        r"(\d+) pending points became active: the order's return window has passed",
+        "{0} 分由待生效转为可用：该订单退货期已过",
+    ),
+    (r"(\d+) = (\S+) joined, number (\d+) of the year's (\d+)", "{0} = {1} 加入，当年第 {2} 位（上限 {3}）"),
+    (r"(\d+) = the first order of (\S+)", "{0} = {1} 的首单"),
+    (r"-(\d+): (\S+) has no order left that is not fully refunded", "-{0}：{1} 已无未全额退款的订单"),
+    (r"-(\d+): another order is the first one of (\S+)", "-{0}：{1} 的首单已改为另一笔订单"),
+    (r"-(\d+): of (\d+) points, (\d+) are left of the order", "-{0}：该订单的 {1} 分中保留 {2} 分"),
+    (r"0: no point changes", "0：积分无变动"),
+    (r"-(\d+): the order is older than the list, so plain", "-{0}：订单早于保留期，按原价计算"),
+    (r"(\d+) of (\d+) active points for (.+)", "{1} 可用积分中使用 {0} 分，用于 {2}"),
+    (r"(\d+) points of (\S+) go back to the lots they came from", "{1} 的 {0} 分退回原批次"),
+    (r"(-?\d+) = task (.+) done", "{0} = 完成任务 {1}"),
+    (r"-(\d+): task (.+) was done at another moment", "-{0}：任务 {1} 实际完成于另一时刻"),
+    (r"-(\d+): task (.+) is not done", "-{0}：任务 {1} 未完成"),
+    (r"(\d+) = (\S+) browsed and liked", "{0} = 浏览并点赞 {1}"),
+    (r"(\d+) = (\S+) commented on", "{0} = 评论 {1}"),
+    (r"(\d+) = (\S+) bought", "{0} = 购买 {1}"),
+    (r"-(\d+): (\S+) did not reach this rung then", "-{0}：{1} 当时未到达此步"),
+    # levels
+    (r"([\d.,]+) more growth", "成长值还差 {0}"),
+    (r"([\d.,]+) more net spend", "净消费还差 {0}"),
+    (r"a streak of (\d+)", "连续签到 {0} 天"),
+    (r"a place among the most active", "进入最活跃之列"),
+    (r"net spend of ([\d.,]+) meets ([\d.,]+)", "净消费 {0} 达到 {1}"),
+    (r"growth of ([\d.,]+) meets ([\d.,]+)", "成长值 {0} 达到 {1}"),
+    (r"among the most active", "属最活跃之列"),
+    (r"each of the last (\d+) closed months had ([\d.,]+) or more", "最近 {0} 个完整月每月不低于 {1}"),
+    (r"(\d+) check-ins in a row", "连续签到 {0} 天"),
+    (r"missed for (\d+) days", "连续 {0} 天未达标"),
+    (r"the refunded amount made it", "当时靠已退款金额达成"),
+    (r"a late action shows it never was", "迟到的行为表明其不成立"),
+    (r"(\d+) months since joining", "加入满 {0} 个月"),
+    (r"a task is done", "任务已完成"),
+    (r"what gave it is no longer so", "其依据已不成立"),
+    (r"(\d+) steps? of bonus, (\d+) before", "额外提升 {0} 级，此前 {1} 级"),
+    (r"nothing", "无"),
+    # holds
+    (r"(\d+) messages in a programme day, over (\d+)", "单日 {0} 条消息，超过 {1}"),
+    (r"(\d+) messages within ([\d.]+) s, over (\d+) in (\d+)", "{1} 秒内 {0} 条消息，超过 {3} 秒 {2} 条"),
+    (r"(\d+) messages within ([\d.]+) s, over (\d+) in (\d+) s", "{1} 秒内 {0} 条消息，超过 {3} 秒 {2} 条"),
+    (r"(\d+) steps of the level in (\d+) h without a purchase", "{1} 小时内未购买而升 {0} 级"),
+    (r"(\d+) joins in a programme day, over (\d+)", "单日邀请 {0} 人，超过 {1}"),
+    (r"the same (\S+) as the invited member", "与被邀请人的 {0} 相同"),
+    (
+        r"(\d+) of the last (\d+) invited fully refunded their first order",
+        "最近被邀请的 {1} 人中 {0} 人首单全额退款",
+    ),
+    (
+        r"(\d+) points in a programme day, over (\d+) and (\d+)x the mean of ([\d.]+) on the last (\d+) active days",
+        "单日 {0} 分，超过 {1} 分及最近 {4} 个活跃日均值 {3} 的 {2} 倍",
+    ),
+    (r"-?(\d+) points of hold (\S+) .+", "冻结 {1} 的 {0} 分已处理"),
+    (r"they end (\d+) days after", "此后 {0} 天到期"),
+    # tasks and badges
+    (r"missing (.+)", "缺 {0}"),
+    (r"(\d+) of (\d+)", "{0}/{1}"),
+    (r"(\d+) of (\d+) (.+)", "{0}/{1} {2}"),
+    (r"the (\d+)th of what counts", "计数满 {0} 次"),
+    (r"place (\d+) of (\S+) of the (\S+) in (.+)", "{3} {2} {1} 榜第 {0} 名"),
+    (r"place (\d+) of (\S+) of the (\S+)", "{2} {1} 榜第 {0} 名"),
+    (r"index of (\d+) or more at (\d+) day ends in a row", "指数连续 {1} 天不低于 {0}"),
+    (r"done in an earlier window", "已在更早的窗口完成"),
+    (r"gives (.+)", "给予 {0}"),
+    (r"task (.+) done", "完成任务 {0}"),
+    (r"task (.+) is not done", "任务 {0} 未完成"),
+    (r"(\d+) active points expired: their lot has ended", "{0} 可用积分到期：该批次已截止"),
+    (r"(-?\d+) by staff", "{0} 由人工调整"),
+    (r"(-?\d+) undoes an entry of staff", "{0} 撤销一笔人工调整"),
+    (r"(\d+) forgiven", "其中 {0} 免除"),
+    (r"(\d+) points brought along", "带入 {0} 分"),
+    (r"(\d+) debt brought along", "带入欠分 {0}"),
+    (r"(\d+) paid debt", "其中 {0} 抵扣欠分"),
+    (r"(\d+) of it became debt", "其中 {0} 转为欠分"),
+    (r"(\d+) = back after (\d+) days, number (\d+) of the year", "{0} = 时隔 {1} 天回归，当年第 {2} 次"),
+    (r"-(\d+): a late action shows that the silence before it was shorter", "-{0}：迟到的行为表明此前的沉默更短"),
+    (
+        r"-(\d+): a late action shows that it is number (\d+) of the year, (\d+) are paid",
+        "-{0}：迟到的行为表明这是当年第 {1} 次，仅发放 {2} 次",
+    ),
+    (
+        r"(\d+) = ([\d.]+) (\w+)(?: x (\d+))?(, floored)?(?: \(([\d.]+) excluded\))?",
+        "{0} = {1} {unit}{times}{floored}{excluded}",
+    ),
+    (r"(.+) done", "{0} 已完成"),
+)
+"""What `because` of an entry says, as rules write it, and the same in Chinese."""
+
+UNITS = {"yuan": "元"}
+
+
+BETWEEN = (("; ", "；"), (", or ", "，或"), (", and ", "，且"), (" and ", "，且"), (": ", "："))
+"""What stands between parts of a `because`, the widest first."""
+
+
+def arithmetic(because: str, lang: str) -> str:
+    """The arithmetic of a fact in a language; a part that has no Chinese yet stays as it was written."""
+    return because if lang == "en" else _parts(because)
+
+
+def _parts(because: str) -> str:
+    whole = _in_chinese(because)
+    if whole != because:
+        return whole
+    for separator, chinese in BETWEEN:
+        if separator in because:
+            return chinese.join(map(_parts, because.split(separator)))
+    return because
+
+
+FACTORS = {"first order": "首单", "birthday": "生日", "paid membership": "付费会员"}
+"""Factors by their English names; campaigns have their own."""
+
+
+def _in_chinese(part: str) -> str:
+    whole = _matched(part)
+    head, *factors = re.split(r" x(?=\d)", part)
+    if whole != part or not factors:
+        return whole
+    told = [f"×{times} {FACTORS.get(name, name)}" for times, _, name in (it.partition(" ") for it in factors)]
+    return " ".join((_matched(head), *told))
+
+
+def _matched(part: str) -> str:
+    for pattern, text in ARITHMETIC:
+        if found := re.fullmatch(pattern, part):
+            parts = found.groups(default="")
+            if "{unit}" not in text:
+                return text.format(*parts)
+            _, _, unit, times, floored, excluded = parts
+            return text.format(
+                *parts,
+                unit=UNITS.get(unit, unit),
+                times=f" × {times}" if times else "",
+                floored="，向下取整" if floored else "",
+                excluded=f"（{excluded} 不计分）" if excluded else "",
+            )
+    return part
+
+
+def say(words: Words, lang: str, **fields: object) -> str:
+    """A text of the catalogue in a language, filled."""
+    text: str = getattr(words, lang)
+    return text.format(**fields)

@@ -1,0 +1,51 @@
+"""A killed broker, as who reads the log of a worker and a sink sees it, and as who ends them meanwhile."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from infra.stack import Stack
+from tests.e2e.memberflow import Log, Running
+from tests.polling import eventually
+
+pytestmark = pytest.mark.real
+
+AWAY, BACK = "Kafka does not answer", "Kafka answers again"
+STOP_SECONDS_MAX = 8.0
+"""It is 5 s; the rest is for a busy machine."""
+
+
+def foreign(running: Running) -> list[str]:
+    """Lines that are not ours: no JSON, or what aiokafka says itself."""
+    lines = running.log.read_text().splitlines()
+    mine = [json.loads(line) for line in lines if line.startswith("{")]
+    raw = [line for line in lines if not line.startswith("{")]
+    return raw + [it["event"] for it in mine if "node" in it["event"] or "metadata" in it["event"]]
+
+
+def test_an_outage_is_two_lines_and_an_end_in_the_middle_of_one_takes_seconds(tmp_path: Path) -> None:
+    with Stack(tmp_path / "stack") as stack:
+        log = Log(stack, tmp_path)
+        log.ok("bootstrap")
+        with log.worker() as worker, log.sinking() as sink:
+            both = (worker, sink)
+            stack.kill("kafka")
+            assert eventually(lambda: all(it.said(AWAY) for it in both), within_s=20)
+            time.sleep(2)
+            stack.start("kafka")
+            assert eventually(lambda: all(it.said(BACK) for it in both), within_s=60), foreign(sink)
+            assert [len(it.said(AWAY)) for it in both] == [len(it.said(BACK)) for it in both] == [1, 1]
+
+            stack.kill("kafka")
+            assert eventually(lambda: all(len(it.said(AWAY)) == 2 for it in both), within_s=20)
+            began = time.monotonic()
+            for it in both:
+                it.process.send_signal(signal.SIGTERM)
+            assert [it.process.wait(30) for it in both] == [0, 0]
+            assert time.monotonic() - began < STOP_SECONDS_MAX
+            assert [foreign(it) for it in both] == [[], []]

@@ -1,0 +1,450 @@
+"""Points held on suspicion, as those who judge them would check it: one row, one case."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from typing import Any
+
+import pytest
+
+from processors import held, holds
+from processors import ledger as ledger_rules
+from processors.aggregate import Buckets
+from processors.lots import by_end
+from processors.member import Moment
+from processors.programme import Rules
+from schemas.actions import Adjust
+from schemas.facts import Fact, Ledger, PointsHeld, PointsReleased
+from schemas.member import PENDING
+from schemas.programme import parse
+from schemas.records import Cause, Referral
+from tests.processors.book import check_sums, ledger
+from tests.processors.story import DAY, EPOCH, PROGRAMME, START, Story, an_action
+
+SECOND = 1_000
+MINUTE = 60 * SECOND
+MARCH = 2026 * 12 + 2
+
+
+def declared(**points: int) -> Rules:
+    """The default programme; messages of a day are all paid, with other limits of points."""
+    default = PROGRAMME.model_dump(mode="json")
+    default["points"]["message"]["per_day"] = 255
+    default["fraud"]["points"] |= points
+    return Rules(parse(json.dumps(default)), 1, 0)
+
+
+CALM = declared(day_over=60_000)
+
+
+def lived(
+    moments: list[int], what: str = "message", rules: Rules = CALM, delays: dict[int, int] | None = None
+) -> Story:
+    """So many actions at these moments after the start, ms; some arrive later."""
+    story = Story(rules, Buckets("live-1", 0))
+    late = delays or {}
+    for number in sorted(range(len(moments)), key=lambda n: moments[n] + late.get(n, 0)):
+        at = START + moments[number]
+        story.act(an_action(what, at, number), at + late.get(number, 0))
+        check_sums(story)
+    return story
+
+
+def opened(story: Story) -> list[PointsHeld]:
+    return [fact for _, _, fact in story.facts if isinstance(fact, PointsHeld)]
+
+
+def ended(story: Story) -> list[PointsReleased]:
+    return [fact for _, _, fact in story.facts if isinstance(fact, PointsReleased)]
+
+
+def balances(story: Story) -> tuple[int, int]:
+    return story.state.active, story.state.pending
+
+
+def every(ms: int, count: int, start: int = 0) -> list[int]:
+    return [start + ms * n for n in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("name", "moments", "delays", "held_points"),
+    [
+        ("six messages in a minute", every(9 * SECOND, 6), {}, 0),
+        ("seven: the seventh is held", every(9 * SECOND, 7), {}, 2),
+        ("and all that follow", [*every(9 * SECOND, 7), 5 * MINUTE, 3 * DAY], {}, 6),
+        ("seven in 59.999 s", [0, 1, 2, 3, 4, 5, MINUTE - 1], {}, 2),
+        ("seven in 60 s are not in any 60 s", [0, 1, 2, 3, 4, 5, MINUTE], {}, 0),
+        ("a minute that begins in the middle", [0, *every(9 * SECOND, 7, 50 * SECOND)], {}, 2),
+        ("seven, each 10 s after the one before", every(10 * SECOND, 7), {}, 0),
+        ("one that is late by a second", every(9 * SECOND, 7), {3: 60 * SECOND}, 2),
+        ("a late one of another hour breaks no row", [*every(9 * SECOND, 7), -3_600 * SECOND], {7: 3_640 * SECOND}, 2),
+        ("slow ones between quick ones", [*every(SECOND, 6), 5 * MINUTE, *every(SECOND, 6, 10 * MINUTE)], {}, 0),
+    ],
+)
+def test_messages_in_any_minute(name: str, moments: list[int], delays: dict[int, int], held_points: int) -> None:
+    story = lived(moments, delays=delays)
+    assert story.state.pending == held_points
+    assert len(opened(story)) == (held_points > 0)
+    assert story.state.active == 2 * len(moments) - held_points
+
+
+@pytest.mark.parametrize(("count", "held_now"), [(300, 0), (301, 1), (302, 1)])
+def test_messages_of_a_day(count: int, held_now: int) -> None:
+    story = lived(every(4 * MINUTE, count))
+    assert len(opened(story)) == held_now
+    if held_now:
+        assert opened(story)[0].because == "301 messages in a programme day, over 300"
+
+
+def test_the_next_day_counts_anew() -> None:
+    assert not opened(lived([*every(3 * MINUTE, 300), *every(3 * MINUTE, 300, DAY)]))
+
+
+def test_a_repeated_message_is_none() -> None:
+    story = lived(every(9 * SECOND, 6))
+    for number in range(6):
+        story.act(an_action("message", START + number * 9 * SECOND, number), START + MINUTE)
+    assert not opened(story)
+
+
+def days_of_shares(days: int, today: int, rules: Rules) -> Story:
+    """One share (5 points) a day, then so many on the last."""
+    moments = [n * DAY for n in range(days)] + [days * DAY + n * MINUTE for n in range(today)]
+    return lived(moments, "share", rules)
+
+
+MANY = {"times_mean": 3, "active_days_min": 7}
+SHARES = json.loads(PROGRAMME.model_dump_json())
+SHARES["points"]["share"]["per_day"] = 255
+SHARES["fraud"]["points"] |= MANY
+PAID = Rules(parse(json.dumps(SHARES)), 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "days", "today", "held_points"),
+    [
+        ("100 points are not over 100", 7, 20, 0),
+        ("105 are, and the share that makes it so is held", 7, 21, 5),
+        ("all that follow are held", 7, 24, 20),
+        ("six active days before are too few", 6, 24, 0),
+    ],
+)
+def test_points_of_a_day(name: str, days: int, today: int, held_points: int) -> None:
+    story = days_of_shares(days, today, PAID)
+    assert story.state.pending == held_points
+    assert len(opened(story)) == (held_points > 0)
+
+
+@pytest.mark.parametrize(("today", "held_points"), [(21, 0), (24, 0), (25, 5)])
+def test_a_busy_member_may_earn_three_times_its_mean(today: int, held_points: int) -> None:
+    """Eight shares a day are 40 points: 120 are three times that, 125 are more."""
+    moments = [n * DAY + k * MINUTE for n in range(10) for k in range(8)]
+    story = lived(moments + [10 * DAY + k * MINUTE for k in range(today)], "share", PAID)
+    assert story.state.pending == held_points
+
+
+def test_the_mean_is_that_of_the_last_30_active_days() -> None:
+    """40 points a day long ago, 5 a day on the last 30 active ones, days of silence between: 105 are too many."""
+    moments = [n * DAY + k * MINUTE for n in range(10) for k in range(8)]
+    moments += [(10 + 2 * n) * DAY for n in range(30)]
+    story = lived(moments + [80 * DAY + k * MINUTE for k in range(21)], "share", PAID)
+    assert [fact.because for fact in opened(story)] == [
+        "105 points in a programme day, over 100 and 3x the mean of 5.0 on the last 30 active days"
+    ]
+
+
+def test_purchases_neither_count_nor_are_held() -> None:
+    story = days_of_shares(7, 21, PAID)
+    at = START + 7 * DAY + 3_600 * SECOND
+    story.act(an_action("purchase", at, 900, amount=50_000), at)
+    check_sums(story)
+    purchase = next(entry for entry in ledger(story) if entry.rule == "purchase")
+    assert (purchase.points, purchase.reason) == (500, "")
+    story.tick(at + 7 * DAY)
+    assert balances(story) == (7 * 5 + 20 * 5 + 500, 5)
+
+
+def test_late_points_of_other_days_are_not_those_of_the_day() -> None:
+    story = days_of_shares(7, 10, PAID)
+    for number in range(20):
+        at = START + 3 * DAY + (number + 1) * MINUTE
+        story.act(an_action("share", at, 500 + number), START + 7 * DAY + 3_600 * SECOND)
+    assert not opened(story)
+
+
+def test_a_held_entry_says_so_and_the_fact_shows_the_evidence() -> None:
+    story = lived(every(9 * SECOND, 7))
+    (fact,) = opened(story)
+    assert fact.because == "7 messages within 54 s, over 6 in 60 s"
+    assert (fact.scope, fact.until, len(fact.hold_id)) == ("messages", story.clock + 30 * DAY, 32)
+    last = ledger(story)[-1]
+    assert (last.reason, last.points, last.active, last.pending) == ("held", 2, 0, 2)
+    assert last.pending_until == fact.until
+
+
+def staff(story: Story, kind: str, hold_id: str, at: int) -> bool:
+    """Staff judge a hold."""
+    story.tick(at)
+    action = Adjust(
+        event_id="a-1",
+        source="desk",
+        member_id="m-1",
+        occurred_at=EPOCH + dt.timedelta(milliseconds=at),
+        kind=kind,  # type: ignore[arg-type]
+        hold_id=hold_id,
+        reason="looked at",
+        operator="ann",
+        approved_by="bob",
+    )
+    facts: list[Fact] = []
+    found = holds.judge(
+        story.rules, story.state, action, Moment(story.clock, story.clock, story.offset, story._index()), facts
+    )
+    first = story._index()
+    story.facts.extend((story.offset, first + place, fact) for place, fact in enumerate(facts))
+    check_sums(story)
+    return found
+
+
+def test_staff_release_a_hold_as_a_whole() -> None:
+    story = lived([*every(9 * SECOND, 7), 3_600 * SECOND])
+    assert staff(story, "release", opened(story)[0].hold_id, START + DAY)
+    assert balances(story) == (16, 0)
+    (end,) = ended(story)
+    assert (end.points, end.reason, end.by, end.approved_by) == (4, "released", "ann", "bob")
+    last = ledger(story)[-1]
+    assert (last.rule, last.entry, last.active, last.pending, last.base) == ("message", "released", 4, -4, 4)
+    assert by_end(story.state) == {story.rules.lot_ends[MARCH]: 16}
+
+
+def test_staff_reverse_a_hold_as_a_whole() -> None:
+    story = lived([*every(9 * SECOND, 7), 3_600 * SECOND])
+    assert staff(story, "reverse", opened(story)[0].hold_id, START + DAY)
+    assert (*balances(story), story.state.reversed) == (12, 0, 4)
+    assert [(fact.points, fact.reason) for fact in ended(story)] == [(0, "reversed")]
+
+
+def test_a_hold_is_judged_once_and_an_unknown_one_never() -> None:
+    story = lived(every(9 * SECOND, 7))
+    hold_id = opened(story)[0].hold_id
+    assert not staff(story, "release", "0" * 32, START + DAY)
+    assert staff(story, "release", hold_id, START + DAY)
+    assert not staff(story, "release", hold_id, START + DAY)
+
+
+def test_what_was_judged_raises_no_suspicion_again() -> None:
+    story = lived(every(9 * SECOND, 7))
+    staff(story, "release", opened(story)[0].hold_id, START + 56 * SECOND)
+    for number, ms in enumerate((57, 58, 59)):
+        story.act(an_action("message", START + ms * SECOND, 100 + number), START + ms * SECOND)
+    assert len(opened(story)) == 1
+
+
+def test_a_hold_nobody_judged_is_released_after_30_days() -> None:
+    story = lived(every(9 * SECOND, 7))
+    opened_at = story.clock
+    story.tick(opened_at + 30 * DAY - SECOND)
+    assert (ended(story), balances(story)) == ([], (12, 2))
+    story.tick(opened_at + 30 * DAY)
+    check_sums(story)
+    assert balances(story) == (14, 0)
+    (end,) = ended(story)
+    assert (end.effective_at, end.reason, end.points) == (opened_at + 30 * DAY, "unjudged", 2)
+
+
+@pytest.mark.parametrize(("left_days", "ends_in_days"), [(91, 91), (90, 90), (89, 90)])
+def test_points_released_near_their_end_last_90_days(left_days: int, ends_in_days: int) -> None:
+    """The lot's end is 1 April 2027; a hold may be judged that late only where its programme waits that long."""
+    default = PROGRAMME.model_dump(mode="json")
+    default["fraud"]["unjudged_days"] = 1_000
+    story = lived(every(9 * SECOND, 7), rules=Rules(parse(json.dumps(default)), 1, 0))
+    end = story.rules.lot_ends[MARCH]
+    at = end - left_days * DAY
+    staff(story, "release", opened(story)[0].hold_id, at)
+    assert by_end(story.state)[at + ends_in_days * DAY] == (14 if left_days == ends_in_days else 2)
+
+
+def test_a_release_pays_debt_first() -> None:
+    story = lived(every(9 * SECOND, 7))
+    story.state.debt, story.state.active = 1, 0
+    story.state.spent = story.state.issued - story.state.pending + 1
+    story.state.lot_points = 0
+    facts: list[Fact] = []
+    (hold,) = held.read(story.state)
+    action = Adjust(
+        event_id="a",
+        source="desk",
+        member_id="m-1",
+        occurred_at=EPOCH,
+        kind="release",
+        hold_id=hold.id,
+        reason="r",
+        operator="ann",
+        approved_by="bob",
+    )
+    assert holds.judge(story.rules, story.state, action, Moment(story.clock, story.clock, 9, 0), facts)
+    assert (story.state.debt, *balances(story)) == (0, 1, 0)
+
+
+def test_what_is_held_is_corrected_in_the_hold() -> None:
+    """A weekly task paid into a hold, then found done at another moment, then no more."""
+    default = json.loads(PROGRAMME.model_dump_json())
+    default["tasks"] = {
+        "buyer": {
+            "title": "an order a week",
+            "window": {"begins": "week"},
+            "resets": True,
+            "conditions": [{"name": "orders", "measure": "count", "at_least": 1, "of": [{"action": "purchase"}]}],
+            "reward": {"points": 20},
+        }
+    }
+    default["fraud"]["points"] |= {"day_over": 1, "active_days_min": 1, "times_mean": 1}
+    story = Story(Rules(parse(json.dumps(default)), 1, 0), Buckets("live-1", 0))
+    for number, (what, day) in enumerate((("login", 0), ("share", 1), ("purchase", 1.1))):
+        at = START + round(day * DAY)
+        story.act(an_action(what, at, number), at)
+        check_sums(story)
+    assert len(opened(story)) == 1
+    assert held.read(story.state)[0].parts[1].points == 20
+    at = START + 2 * DAY
+    story.act(an_action("refund", at, 9, order_id="o-2", amount=9_900, currency="CNY"), at)
+    check_sums(story)
+    taken = next(entry for entry in ledger(story) if entry.rule == "task" and entry.entry == "reversed")
+    assert (taken.pending, taken.reversed, taken.active) == (-20, 20, 0)
+    assert [part.points for part in held.read(story.state)[0].parts] == [5]
+
+
+def heard(*bodies: Referral, known: tuple[tuple[str, dict[str, Any]], ...] = ()) -> Story:
+    """Referrals heard at these clocks, one a minute, by a member who did some things before."""
+    story = Story()
+    for number, (what, fields) in enumerate((("login", {}), *known)):
+        story.act(an_action(what, START, number, **fields), START)
+    for body in bodies:
+        story.tick(story.clock + MINUTE)
+        facts: list[Fact] = []
+        moment = Moment(story.clock, story.clock, story.offset, story._index())
+        holds.referred(story.rules, story.state, body, moment, facts)
+        story.facts.extend((story.offset, moment.index + place, fact) for place, fact in enumerate(facts))
+    return story
+
+
+def referral(kind: Any = "accepted", invited: str = "m-9", **fields: Any) -> Referral:
+    return Referral(Cause("live-1", 0, 1, 0), "m-1", kind, invited, **fields)
+
+
+PHONE = {"phone_hash": "0" * 16}
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "bodies", "because"),
+    [
+        ("20 joins in a day", (), [referral(invited=f"m-{n}") for n in range(20)], []),
+        (
+            "21 are too many",
+            (),
+            [referral(invited=f"m-{n}") for n in range(22)],
+            ["21 joins in a programme day, over 20"],
+        ),
+        (
+            "the same telephone",
+            (("profile", PHONE),),
+            [referral(phone_hash="0" * 16)],
+            ["the same telephone as the invited member"],
+        ),
+        ("another telephone", (("profile", PHONE),), [referral(phone_hash="1" * 16)], []),
+        (
+            "the same device",
+            (("login", {"device_id": "d-1"}), ("login", {"device_id": "d-2"})),
+            [referral(device_id="d-1")],
+            ["the same device as the invited member"],
+        ),
+        (
+            "a device of long ago is forgotten",
+            (("login", {"device_id": "d-1"}), *(("login", {"device_id": f"d-{n}"}) for n in range(2, 10))),
+            [referral(device_id="d-1")],
+            [],
+        ),
+        ("neither has a device", (), [referral()], []),
+        (
+            "two of five refunded",
+            (),
+            [*(referral(invited=f"m-{n}") for n in range(5)), *(referral("undone", f"m-{n}") for n in range(2))],
+            [],
+        ),
+        (
+            "three of five",
+            (),
+            [*(referral(invited=f"m-{n}") for n in range(5)), *(referral("undone", f"m-{n}") for n in range(3))],
+            ["3 of the last 5 invited fully refunded their first order"],
+        ),
+        (
+            "three, but not of the last five",
+            (),
+            [*(referral(invited=f"m-{n}") for n in range(6)), *(referral("undone", f"m-{n}") for n in range(3))],
+            [],
+        ),
+        (
+            "one who bought again is none of them",
+            (),
+            [
+                *(referral(invited=f"m-{n}") for n in range(5)),
+                *(referral("undone", f"m-{n}") for n in range(2)),
+                referral("completed", "m-0"),
+                referral("undone", "m-2"),
+            ],
+            [],
+        ),
+    ],
+)
+def test_referrals(name: str, known: Any, bodies: list[Referral], because: list[str]) -> None:
+    story = heard(*bodies, known=known)
+    assert [fact.because for fact in opened(story)] == because
+    assert {fact.scope for fact in opened(story)} <= {"referrals"}
+
+
+def test_joins_of_another_day_count_anew() -> None:
+    story = heard(*[referral(invited=f"m-{n}") for n in range(20)])
+    story.tick(START + DAY)
+    facts: list[Fact] = []
+    holds.referred(story.rules, story.state, referral(), Moment(story.clock, story.clock, 99, 0), facts)
+    assert facts == []
+
+
+@pytest.mark.parametrize(
+    ("name", "rises", "bought", "held_now"),
+    [
+        ("two steps", [(0, 2)], None, 0),
+        ("three at once", [(0, 3)], None, 1),
+        ("three within a second less than 24 h", [(0, 1), (1, 1), (DAY - SECOND, 1)], None, 1),
+        ("three, the first 24 h ago", [(0, 1), (1, 1), (DAY, 1)], None, 0),
+        ("with a purchase on the way", [(0, 1), (3 * MINUTE, 2)], 2 * MINUTE, 0),
+    ],
+)
+def test_steps_of_the_level(name: str, rises: list[tuple[int, int]], bought: int | None, held_now: int) -> None:
+    story, facts = Story(), list[Fact]()
+    for ms, steps in rises:
+        if bought is not None and ms > bought:
+            story.act(an_action("purchase", START + bought, 1), START + bought)
+        story.tick(START + ms)
+        holds.rose(story.rules, story.state, "m-1", Moment(START + ms, story.clock, story.offset, 0), steps, facts)
+    assert [type(fact) for fact in facts] == [PointsHeld] * held_now
+    if held_now:
+        at = story.clock + MINUTE
+        story.act(an_action("check_in", at, 50), at)
+        check_sums(story)
+        assert balances(story) == (0, 5)
+
+
+def test_points_that_wait_for_a_moment_wait_in_the_hold_instead() -> None:
+    """As those of a referral: at their moment they do not become active."""
+    story = heard(*[referral(invited=f"m-{n}") for n in range(21)])
+    fact = Ledger(member_id="m-1", effective_at=START, decided_at=story.clock, rule="referral", entry="earned")
+    fact.points, fact.base, fact.month, fact.because = 200, 200, MARCH, "200 = m-20 accepted"
+    ledger_rules.wait(story.state, fact)
+    story.state.pendings = PENDING.pack(START + 7 * DAY, MARCH, 200, 99, 0)
+    holds.review(story.rules, story.state, "m-1", Moment(story.clock, story.clock, 99, 0), [fact])
+    assert (story.state.pendings, fact.reason) == (b"", "held")
+    assert balances(story) == (0, 200)
+    story.tick(START + 10 * DAY)
+    assert balances(story) == (0, 200)

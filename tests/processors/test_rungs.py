@@ -1,0 +1,280 @@
+"""The item ladder as a growth manager would check it: one row, one case; and that no order of arrival changes it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import zlib
+from collections import Counter
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from processors.lots import by_end
+from processors.programme import Rules
+from schemas.actions import Line
+from schemas.programme import parse
+from tests.processors.book import amended, check_sums, ledger, lines
+from tests.processors.story import DAY, PROGRAMME, START, Story, an_action, told
+from tests.strategies import HOUR_MS
+
+SECOND = 1 / 86_400
+Steps = list[tuple[Any, ...]]
+
+
+def step(what: str, happened: float, item: str = "i-1", arrives: float | None = None) -> tuple[Any, ...]:
+    return (happened if arrives is None else arrives, what, happened, said(what, item))
+
+
+def said(what: str, item: str) -> dict[str, Any]:
+    if what == "purchase":
+        return {"amount": 100, "lines": (Line(sku=item, category="tea", amount=100),)}
+    return {"item_id": item}
+
+
+FULL = [step("browse", 0), step("like", 1), step("comment", 2), step("purchase", 3)]
+
+
+def four(items: int, day: float = 0) -> Steps:
+    """So many items, browsed and liked one after the other."""
+    return [step(what, day + n * 0.1, f"i-{n}") for n in range(items) for what in ("browse", "like")]
+
+
+CASES: list[tuple[str, Steps, list[str]]] = [
+    ("the whole ladder", FULL, ["ladder 3", "ladder 5", "ladder 20"]),
+    ("a browse alone pays nothing", FULL[:1], []),
+    ("its point is paid with the like", FULL[:2], ["ladder 3"]),
+    ("a like without a browse pays nothing", [step("like", 1)], []),
+    ("a comment without a like pays nothing", [step("browse", 0), step("comment", 1)], []),
+    ("a buy without a comment pays nothing", [step("browse", 0), step("like", 1), step("purchase", 2)], ["ladder 3"]),
+    ("a like before the browse is in the wrong order", [step("like", 0), step("browse", 1)], []),
+    (
+        "a comment before the like is in the wrong order",
+        [step("browse", 0), step("comment", 1), step("like", 2)],
+        ["ladder 3"],
+    ),
+    ("other items are other ladders", [step("browse", 0), step("like", 1, "i-2")], []),
+    ("a second before 7 d", [step("browse", 0), step("like", 7 - SECOND)], ["ladder 3"]),
+    ("at 7 d it is too late", [step("browse", 0), step("like", 7)], []),
+    (
+        "a buy a second before 7 d of the browse",
+        [*FULL[:3], step("purchase", 7 - SECOND)],
+        ["ladder 3", "ladder 5", "ladder 20"],
+    ),
+    ("a buy at 7 d of the browse", [*FULL[:3], step("purchase", 7)], ["ladder 3", "ladder 5"]),
+    (
+        "days are counted from the latest browse before the like",
+        [step("browse", 0), step("browse", 1), step("like", 2), step("comment", 7.5)],
+        ["ladder 3", "ladder 5"],
+    ),
+    (
+        "each rung once",
+        [*FULL, step("like", 4), step("comment", 4), step("purchase", 4)],
+        ["ladder 3", "ladder 5", "ladder 20"],
+    ),
+    (
+        "an item once, also months later",
+        [*FULL, *[step(what, 200 + n) for n, what in enumerate(("browse", "like", "comment", "purchase"))]],
+        ["ladder 3", "ladder 5", "ladder 20"],
+    ),
+    ("a late browse pays what follows", [*FULL[1:3], step("browse", 0, arrives=9)], ["ladder 3", "ladder 5"]),
+    (
+        "rungs below come late",
+        [step("browse", 0), step("purchase", 3), step("comment", 2, arrives=4), step("like", 1, arrives=5)],
+        ["ladder 3", "ladder 5", "ladder 20"],
+    ),
+    (
+        "an earlier like is the one that counts",
+        [step("browse", 0), step("like", 2), step("like", 1, arrives=3)],
+        ["ladder 3", "ladder -3 corrects day 2", "ladder 3"],
+    ),
+    ("three items of a week", four(3), ["ladder 3"] * 3),
+    ("the fourth is beyond the week's", four(4), ["ladder 3"] * 3 + ["ladder 0 cap"]),
+    ("and pays no further rung", [*four(4), step("comment", 1, "i-3")], ["ladder 3"] * 3 + ["ladder 0 cap"]),
+    (
+        "the first three go on",
+        [*four(4), step("comment", 8, "i-0")],
+        ["ladder 3"] * 3 + ["ladder 0 cap"],
+    ),
+    (
+        "the next week has three more",
+        [*four(3, 6.5), *[step(w, 7, "i-9") for w in ("browse", "like")]],
+        ["ladder 3"] * 4,
+    ),
+    (
+        "the item goes by the week of its like",
+        [*four(3), step("browse", 6, "i-9"), step("like", 7 - SECOND, "i-9")],
+        ["ladder 3"] * 3 + ["ladder 0 cap"],
+    ),
+    (
+        "a late like takes the place of the last",
+        [*four(3), step("browse", 0, "i-9"), step("like", 0, "i-9", arrives=2)],
+        ["ladder 3"] * 3 + ["ladder -3 corrects day 0.2", "ladder 0 cap", "ladder 3"],
+    ),
+    (
+        "an item beyond the week's may be climbed in another",
+        [*four(4), step("browse", 14, "i-3"), step("like", 14, "i-3")],
+        ["ladder 3"] * 3 + ["ladder 0 cap", "ladder 3"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "steps", "expected"), CASES, ids=[case[0] for case in CASES])
+def test_the_ladder(name: str, steps: Steps, expected: list[str]) -> None:
+    story = told(sorted(steps, key=lambda one: one[0]))
+    assert sorted(lines(story, "ladder")) == sorted(expected)
+    check_sums(story)
+
+
+def refund(story: Story, order: int, day: float, amount: int = 100) -> None:
+    """So much of an order comes back."""
+    at = max(START + round(day * DAY), story.clock)
+    action = an_action("refund", at, 900 + order, order_id=f"o-{order}", amount=amount, currency="CNY")
+    story.act(action, at)
+    check_sums(story)
+
+
+def test_a_refund_of_a_part_leaves_the_buy() -> None:
+    story = told(FULL)
+    refund(story, 3, 5, amount=99)
+    assert lines(story, "ladder") == ["ladder 3", "ladder 5", "ladder 20"]
+
+
+@pytest.mark.parametrize("day", [5, 40, 170])
+def test_a_refund_takes_the_buy_back(day: int) -> None:
+    story = told(FULL)
+    refund(story, 3, day)
+    taken = [entry for entry in ledger(story) if entry.rule == "ladder"][-1]
+    assert (taken.entry, taken.rule, taken.points, taken.reversed) == ("reversed", "ladder", 0, 20)
+    assert amended(story, taken) is next(e for e in ledger(story) if e.points == 20)
+    assert sum(entry.points - entry.reversed for entry in ledger(story) if entry.rule == "ladder") == 8
+    check_sums(story)
+
+
+def test_a_refund_of_one_of_two_buys_leaves_the_other() -> None:
+    story = told([*FULL, step("purchase", 4)])
+    refund(story, 3, 40)
+    taken, paid_anew = [entry for entry in ledger(story) if entry.rule == "ladder"][-2:]
+    assert (taken.reversed, taken.effective_at) == (20, START + 3 * DAY)
+    assert (paid_anew.points, paid_anew.effective_at) == (20, START + 4 * DAY)
+    check_sums(story)
+
+
+def test_a_repeat_pays_nothing() -> None:
+    story = told(FULL)
+    before = story.state.issued
+    for number, one in enumerate(FULL):
+        story.act(an_action(one[1], START + round(one[2] * DAY), number, **one[3]), START + 4 * DAY)
+    assert story.state.issued == before
+
+
+def test_fifty_items_are_remembered() -> None:
+    """Of 51 the one touched longest ago is forgotten."""
+    browsed = [step("browse", n / 100, f"i-{n}") for n in range(51)]
+    for item, paid in (("i-0", []), ("i-1", ["ladder 3"])):
+        assert lines(told([*browsed, step("like", 1, item)]), "ladder") == paid
+
+
+def test_what_was_paid_stays_when_the_item_is_forgotten() -> None:
+    browsed = [step("browse", 1 + n / 100, f"x-{n}") for n in range(80)]
+    story = told([*FULL[:2], *browsed, step("comment", 2), step("like", 2, "x-79")])
+    assert lines(story, "ladder") == ["ladder 3", "ladder 3"]
+    check_sums(story)
+
+
+def test_an_entry_explains_itself_and_stands_where_the_action_did() -> None:
+    in_group = {"region": "east", "group_id": "g-1"}
+    steps = [(one[0], one[1], one[2], one[3] | in_group) for one in FULL]
+    story = told([*steps[1:2], (4, "browse", 0, {"item_id": "i-1"})])
+    (entry,) = ledger(story)
+    assert (entry.action, entry.region, entry.group_id) == ("like", "east", "g-1")
+    assert entry.effective_at == START + DAY
+    assert entry.because == "3 = i-1 browsed and liked"
+    capped = ledger(told(four(4)))[-1]
+    assert capped.because == "0: i-3 browsed and liked; the week's 3 items are reached"
+
+
+def test_nothing_is_kept_of_what_can_no_longer_count() -> None:
+    story = told([step("browse", 0), step("like", 1), step("browse", 2, "i-2"), (46, "tick")])
+    assert (story.state.ladder, story.state.ladder_climbs, story.state.ladder_places) == (b"", b"", b"")
+    assert len(story.state.ladder_items) == 4
+
+
+NARROW = Rules(
+    parse(PROGRAMME.model_dump_json().replace('"items_per_week":3', '"items_per_week":1')),
+    1,
+    0,
+)
+Acts = list[tuple[int, str, str]]
+acts = st.tuples(
+    st.integers(0, 12 * 6).map(lambda n: n * 4 * HOUR_MS),
+    st.sampled_from(["browse", "browse", "like", "like", "comment", "purchase"]),
+    st.sampled_from(["i-1", "i-2"]),
+)
+hours = st.one_of(st.just(0), st.integers(0, 17 * 24))
+
+
+@given(st.lists(acts, min_size=3, max_size=25), st.data())
+@settings(deadline=None, max_examples=250)
+def test_every_order_of_arrival_pays_the_same(history: Acts, data: st.DataObject) -> None:
+    delays = data.draw(st.lists(hours, min_size=len(history), max_size=len(history)))
+    gone = {n for n in data.draw(st.sets(st.integers(0, len(history) - 1))) if history[n][1] == "purchase"}
+    story = Story(NARROW)
+    for number in sorted(range(len(history)), key=lambda n: history[n][0] + delays[n] * HOUR_MS):
+        happened, what, item = history[number]
+        action = an_action(what, START + happened, number, **said(what, item))
+        story.act(action, START + happened + delays[number] * HOUR_MS)
+        check_sums(story)
+    assert paid(story) == by_definition(history, set())
+    for number in gone:
+        refund(story, number, 0)
+    assert paid(story) == by_definition(history, gone)
+
+
+def paid(story: Story) -> Counter[tuple[int, int]]:
+    """What the rungs were paid in the end, by their moments; never what other rules paid."""
+    found: Counter[tuple[int, int]] = Counter()
+    for entry in ledger(story):
+        if entry.rule == "ladder" and entry.points:
+            found[entry.effective_at - START, abs(entry.points)] += 1 if entry.points > 0 else -1
+        if entry.rule == "ladder" and entry.reversed:
+            found[entry.effective_at - START, entry.reversed] -= 1
+    assert sum(by_end(story.state).values()) == story.state.active
+    return +found
+
+
+def by_definition(history: Acts, refunded: set[int]) -> Counter[tuple[int, int]]:
+    """The first like of each week that follows a browse within 7 d, of an item not paid before; and what follows it."""
+    found: Counter[tuple[int, int]] = Counter()
+    climbs: list[tuple[int, str, int]] = []
+    for item in ("i-1", "i-2"):
+        begin = -1
+        for like in sorted(h for h, what, of in history if what == "like" and of == item):
+            browses = [h for h, what, of in history if what == "browse" and of == item and begin <= h <= like]
+            if like >= begin and browses and like < max(browses) + 7 * DAY:
+                begin = max(browses) + 7 * DAY
+                climbs.append((like, item, begin))
+    weeks: set[dt.date] = set()
+    items: set[str] = set()
+    for like, item, ends in sorted(climbs, key=lambda climb: (climb[0], zlib.crc32(climb[1].encode()))):
+        day = dt.datetime.fromtimestamp((START + like) / 1000, ZoneInfo("Asia/Shanghai")).date()
+        week = day - dt.timedelta(days=day.weekday())
+        if week in weeks or item in items:
+            continue
+        weeks.add(week)
+        items.add(item)
+        found[like, 3] += 1
+        last = like
+        for what, points in (("comment", 5), ("purchase", 20)):
+            moments = [
+                h
+                for n, (h, named, of) in enumerate(history)
+                if (named, of) == (what, item) and last <= h < ends and n not in refunded
+            ]
+            if not moments:
+                break
+            last = min(moments)
+            found[last, points] += 1
+    return found

@@ -28,7 +28,7 @@ async def stop_consumer(consumer: Any) -> None:
     finally:
         if not ended:
             await _end_tasks(consumer._fetcher, consumer._coordinator)
-            await consumer._client.close()
+            await _ends(consumer._client.close())
 
 
 async def stop_producer(producer: Any) -> None:
@@ -40,7 +40,7 @@ async def stop_producer(producer: Any) -> None:
         if not ended:
             _fail_batches(producer)
             await _end_tasks(producer._sender)
-            await producer.client.close()
+            await _ends(producer.client.close())
 
 
 async def kafka_answers(bootstrap: str) -> None:
@@ -53,7 +53,8 @@ async def kafka_answers(bootstrap: str) -> None:
 
 
 async def _ends(stop: Awaitable[None]) -> bool:
-    """Whether the client has closed by itself. Raises only the cancellation of the task at hand."""
+    """Whether it ended by itself. Raises only the cancellation of the task at hand: a stop that took too long while it
+    closed its connections has cancelled what it waited for there, and whoever waits for that again would be told so."""
     try:
         await asyncio.wait_for(stop, timeout=STOP_SECONDS)
     except (KafkaError, OSError, TimeoutError):

@@ -27,12 +27,16 @@ TOPIC = topics("clients", partitions=1).facts.name
 
 
 class Client:
-    """A client's connections."""
+    """A client's connections: closed at once, and told of later, by a future that each `close` waits for."""
 
-    closed = False
+    def __init__(self, *, told: bool = True) -> None:
+        self.closed, self._told = False, asyncio.get_running_loop().create_future()
+        if told:
+            self._told.set_result(None)
 
     async def close(self) -> None:
         self.closed = True
+        await asyncio.gather(self._told)
 
 
 async def takes_two_cancellations() -> None:
@@ -59,7 +63,7 @@ class Deaf:
 
     def __init__(self, how: str) -> None:
         self.how = how
-        self._client = Client()
+        self._client = Client(told=how != "interrupted")
         self._fetcher, self._coordinator = Part(), None
 
     async def stop(self) -> None:
@@ -69,11 +73,13 @@ class Deaf:
             task = asyncio.create_task(asyncio.sleep(1e5))
             task.cancel()
             await task
+        elif self.how == "interrupted":
+            await self._client.close()
         else:
             raise KafkaConnectionError
 
 
-@pytest.mark.parametrize("how", ["for ever", "cancelled", "fails"])
+@pytest.mark.parametrize("how", ["for ever", "cancelled", "fails", "interrupted"])
 def test_a_consumer_that_does_not_stop_is_closed_in_time(how: str) -> None:
     @in_no_time
     async def run() -> None:
@@ -100,10 +106,12 @@ async def test_a_cancellation_of_our_own_goes_through_and_leaves_nothing_open() 
 
 
 class DeafProducer:
-    """Cannot start, and its own stop never ends."""
+    """Cannot start, and its own stop never ends, or is interrupted while it closes."""
+
+    told = True
 
     def __init__(self, **_: object) -> None:
-        self.client, self._sender = Client(), Part()
+        self.client, self._sender = Client(told=self.told), Part()
         self._message_accumulator = Batches()
         made.append(self)
 
@@ -111,7 +119,9 @@ class DeafProducer:
         raise KafkaConnectionError
 
     async def stop(self) -> None:
-        await asyncio.sleep(1e5)
+        if self.told:
+            await asyncio.sleep(1e5)
+        await self.client.close()
 
 
 class Batches:
@@ -145,8 +155,11 @@ COMMANDS: dict[Any, Callable[[], Awaitable[object]]] = {
 }
 
 
+@pytest.mark.parametrize("how", ["for ever", "interrupted"])
 @pytest.mark.parametrize("module", COMMANDS, ids=lambda module: module.__name__)
-def test_a_command_whose_producer_does_not_stop_ends_in_time(module: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_command_whose_producer_does_not_stop_ends_in_time(
+    module: Any, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     @in_no_time
     async def run() -> None:
         made.clear()
@@ -157,6 +170,7 @@ def test_a_command_whose_producer_does_not_stop_ends_in_time(module: Any, monkey
         assert [producer.client.closed for producer in made] == [True]
 
     monkeypatch.setattr(module, "AIOKafkaProducer", DeafProducer)
+    monkeypatch.setattr(DeafProducer, "told", how == "for ever")
     run()
 
 

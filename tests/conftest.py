@@ -24,6 +24,14 @@ hypothesis.settings.load_profile("shared machines")
 NOTHING_MAY_SKIP = "MEMBERFLOW_TEST_NO_SKIP"
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What tests recorded of themselves (`record_property`): their seeds, and what came of them."""
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            for name, value in report.user_properties if getattr(report, "when", "") == "call" else ():
+                terminalreporter.write_line(f"{report.nodeid}: {name} {value}")
+
+
 def absent(reason: str) -> NoReturn:
     """Skips a test whose real part is not on this machine; where nothing may skip, as in CI, fails it."""
     if os.environ.get(NOTHING_MAY_SKIP) == "1":

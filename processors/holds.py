@@ -7,7 +7,6 @@ for after an action's entries are booked, so what earns points need not know of 
 
 from __future__ import annotations
 
-import hashlib
 import zlib
 from typing import TYPE_CHECKING
 
@@ -15,10 +14,11 @@ from processors import ledger, levels, lots, waiting
 from processors.calendar import DAY_MS
 from processors.conditions import HOUR_MS
 from processors.held import MESSAGES, POINTS, REFERRALS, Hold, read, write
+from processors.suspicion import suspect
 from processors.waiting import Due
 from schemas.actions import Action, Adjust, Message
-from schemas.facts import Fact, Ledger, PointsHeld, PointsReleased
-from schemas.member import EARNED_DAY, INVITED, KNOWN, MESSAGE_SEEN, PENDING, RISE, MemberState
+from schemas.facts import Fact, Ledger, PointsReleased
+from schemas.member import EARNED_DAY, INVITED, KNOWN, MESSAGE_SEEN, PENDING, MemberState
 from schemas.programme import Programme
 from schemas.records import Referral
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from processors.member import Moment
     from processors.programme import Rules
 
-SEPARATOR = "\x1f"
 COUNT_MAX = 0xFFFF
 EARNING = frozenset({"earned", "corrected"})
 
@@ -87,27 +86,6 @@ def new_day(rules: Rules, state: MemberState, day: int) -> None:
         earned = EARNED_DAY.pack(min(state.day_points, COUNT_MAX))
         state.earned = (earned + state.earned)[: rules.limits.active_days * EARNED_DAY.size]
     state.day_points, state.day_from = 0, rules.calendar.day_start(day)
-
-
-def rose(
-    rules: Rules,
-    state: MemberState,
-    member_id: str,
-    moment: Moment,
-    steps: int,
-    facts: list[Fact],
-    action: Action | None = None,
-) -> None:
-    """The level rose by so many steps: too many within hours, without a purchase, hold all points from here on."""
-    limits = rules.limits
-    since = moment.at - limits.level_ms
-    rises = [row for row in RISE.iter_unpack(state.rises) if row[0] > since]
-    rises.append((moment.at, min(steps, 255)))
-    state.rises = b"".join(RISE.pack(*row) for row in rises)
-    risen = sum(row[1] for row in rises)
-    if risen >= limits.level_steps and state.last_purchase <= since:
-        because = f"{risen} steps of the level in {limits.level_ms // HOUR_MS} h without a purchase"
-        suspect(rules, state, member_id, moment, POINTS, because, facts, action)
 
 
 def seen_on(state: MemberState, rules: Rules, device_id: str) -> None:
@@ -194,50 +172,6 @@ def _above_mean(
     suspect(rules, state, member_id, moment, POINTS, because, facts, action)
 
 
-def suspect(
-    rules: Rules,
-    state: MemberState,
-    member_id: str,
-    moment: Moment,
-    scope: str,
-    because: str,
-    facts: list[Fact],
-    action: Action | None = None,
-) -> None:
-    """Open a hold of a scope, unless one is open; `because` is the evidence."""
-    holds = read(state)
-    if any(hold.scope == scope for hold in holds):
-        return
-    said = moment.index + len(facts)
-    text = SEPARATOR.join(("hold", member_id, scope, str(moment.offset), str(said)))
-    hold = Hold(
-        id=hashlib.sha256(text.encode()).digest()[:16].hex(),
-        scope=scope,
-        at=moment.clock,
-        offset=moment.offset,
-        index=moment.index,
-        said=said,
-        parts=[],
-    )
-    write(state, [*holds, hold])
-    waiting.changed(state)
-    facts.append(
-        PointsHeld(
-            member_id=member_id,
-            effective_at=moment.at,
-            decided_at=moment.clock,
-            programme=rules.number,
-            rules=rules.rules,
-            source=action.source if action else "",
-            event_id=action.event_id if action else "",
-            hold_id=hold.id,
-            scope=scope,
-            until=hold.at + rules.limits.waits_ms,
-            because=because,
-        )
-    )
-
-
 def _divert(rules: Rules, state: MemberState, hold: Hold, fact: Ledger, place: tuple[int, int], clock: int) -> None:
     """Let an entry's points be pending in a hold instead of active; what they paid of debt is owed again."""
     if fact.pending:
@@ -309,7 +243,7 @@ def _forgive(state: MemberState, hold: Hold) -> None:
     if hold.scope == MESSAGES:
         state.messages_near, state.messages_day = b"", 0
     elif hold.scope == POINTS:
-        state.day_points = 0
+        state.day_points, state.rises = 0, b""
 
 
 class _End:

@@ -14,6 +14,7 @@ from msgspec import Struct
 from processors import growth, orders, redeem, tasks
 from processors.course import FALL, RISE, WARNING, Course, From, Step, begun, course
 from processors.standards import Levels, Sums
+from processors.suspicion import rose
 from processors.waiting import changed
 from schemas.actions import Action, name_of
 from schemas.facts import Fact, LevelChanged, LevelWarning
@@ -65,6 +66,7 @@ def judge(look: Look, gone: Sequence[Change] = ()) -> None:
     state, calendar = look.state, look.levels.calendar
     if not tasks.joined_at(state):
         return
+    before = look.levels.shown(state.level, state.level_bonus)
     begin, today = begun(state), max(calendar.day(look.by), state.today)
     run = course(look.in_force, state, begin)
     good = today - look.levels.kept_days[bool(state.level_changes)] - 1
@@ -75,6 +77,8 @@ def judge(look: Look, gone: Sequence[Change] = ()) -> None:
         run.run(today, look.by)
     _compare(look, begin, run, gone)
     _floors_and_bonus(look, run)
+    if look.levels.shown(state.level, state.level_bonus) != before:
+        rose(look, before, run.sums)
     if kept:
         _keep_from(look, kept)
     state.level_changes = _kept(state)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 FROM_TASKS = frozenset({"task", "ladder"})
 """Rules whose entries are base points of tasks."""
 OF_ACTIONS = frozenset({"check_in", "message", "share"})
-"""Rules of actions whose base points count for growth."""
+"""Rules of actions whose base points count for growth; a custom action's rule is its name."""
 SLACK_DAYS = 16  # days are judged for good some at a time: each time costs a run
 
 
@@ -99,7 +99,7 @@ def counts(in_force: Rules, fact: Ledger) -> bool:
     """Whether the base of an entry counts for growth: that of a correction by factor was counted before."""
     if fact.rule in FROM_TASKS:
         return True
-    return fact.rule in OF_ACTIONS and fact.entry in ("earned", "released")
+    return (fact.rule in OF_ACTIONS or fact.rule in in_force.growing) and fact.entry in ("earned", "released")
 
 
 def held(in_force: Rules, state: MemberState, fact: Ledger, clock: int) -> None:

@@ -1,7 +1,8 @@
 """What a programme allows that nobody can have meant: each check is one function from a programme to warnings.
 
 A warning is no error: the programme can be applied. Paths are those of the file. What a member can earn in one
-programme day is an upper bound: every cap reached, a comeback, all tasks done, the whole ladder, the streak running.
+programme day is an upper bound: every cap reached, a comeback, all tasks done, the whole ladder, the streak running;
+and all it invited and is known for join and buy on that day.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from processors.activity import Weights
+from processors.calendar import Calendar
+from processors.standards import Levels, Standard, Sums
 from schemas.programme import Programme
 from schemas.tasks import Task
 
@@ -25,6 +28,8 @@ class Warned(NamedTuple):
 
 class Liability(NamedTuple):
     """The most points that a member earns in one programme day, by rule, purchases aside; points for a unit of money.
+
+    `referral` is what those it invited bring: all of a year join, and all that are known buy for the first time.
 
     `worth` is that of a point, in 1/1,000 of the smallest unit of money.
     """
@@ -51,7 +56,7 @@ def warnings(programme: Programme) -> list[Warned]:
 
 def liability(programme: Programme) -> Liability:
     """What a member can earn at most in one programme day, and for a unit of money."""
-    points, ladder = programme.points, programme.ladder
+    points, ladder, referral = programme.points, programme.ladder, programme.points.referral
     item = ladder.browse + ladder.like + ladder.comment + ladder.buy
     by_rule = {
         "check_in": points.check_in.points * most_factor(programme, "check_in"),
@@ -65,6 +70,8 @@ def liability(programme: Programme) -> Liability:
         "comeback": points.comeback.points if points.comeback.per_year else 0,
         "ladder": item * ladder.items_per_week,
         "task": sum(task.reward.points or 0 for task in programme.tasks.values()),
+        "referral": referral.accepted * referral.per_year
+        + (referral.completed * referral.kept if referral.per_year else 0),
     }
     per_unit = points.purchase.per_unit * most_factor(programme, "purchase")
     return Liability(by_rule, per_unit, points.worth.now, programme.minor_units)
@@ -115,6 +122,96 @@ def unreachable_badges(programme: Programme) -> Iterator[Warned]:
             yield Warned(("badges", name, "award"), "never awarded: boards.awarded_places is 0")
 
 
+def unreachable_levels(programme: Programme) -> Iterator[Warned]:
+    """A level that only money reaches though it asks for growth, one passed over, a floor or a bonus of nobody."""
+    levels = Levels(programme, Calendar(programme.zone, programme.day_starts_at))
+    most = most_growth(programme)
+    for place, (step, standard) in enumerate(zip(programme.levels.steps, levels.standards, strict=True)):
+        path: Path = ("levels", "steps", place)
+        ways = ways_to(levels, standard)
+        if ways and all(levels.best(sums, place) > place for sums in ways):
+            higher = levels.names[min(levels.best(sums, place) for sums in ways)]
+            yield Warned(path, f"passed over: whoever meets it meets {higher}")
+        elif step.growth_from and step.growth_from > most and len(ways) == 1:
+            text = f"reached by purchases alone: all caps held for {levels.months} months are a growth of {most}"
+            yield Warned((*path, "growth_from"), text)
+        if step.top and not any(map(programme.activity.weights.get, weighed(programme))):
+            yield Warned((*path, "top"), "never met: no action of levels.top has a weight")
+    yield from unreachable_floors(programme)
+    yield from bonus_of_nobody(programme, levels)
+
+
+def ways_to(levels: Levels, standard: Standard) -> list[Sums]:
+    """The least that meets each alternative of a standard."""
+    ways = []
+    if standard.growth >= 0:
+        ways.append(Sums(growth=standard.growth))
+    if standard.spend >= 0:
+        paced = standard.pace * min(levels.pace_months, levels.months - 1)
+        ways.append(Sums(spend=standard.spend, growth=standard.spend, top=standard.top))
+        ways.append(Sums(spend=paced, growth=paced, slowest=standard.pace, top=standard.top))
+    if standard.streak:
+        ways.append(Sums(streak=standard.streak))
+    return ways
+
+
+def weighed(programme: Programme) -> set[str]:
+    """The weights that count for a place among the most active."""
+    actions = set(programme.levels.top.actions)
+    return actions - {"message"} | (MESSAGES if "message" in actions else set())
+
+
+MESSAGES = {"chat", "question", "answer", "experience"}
+
+
+def unreachable_floors(programme: Programme) -> Iterator[Warned]:
+    """Floors of joining that no task gives, or that nobody stays on; tasks that give a level that is none of them."""
+    floors = [step.level for step in programme.levels.steps if step.floor == "joining"]
+    given = {task.reward.level for task in programme.tasks.values()}
+    for place, name in enumerate(floors):
+        if not programme.levels.tenure_months:
+            yield Warned(("levels", "steps", place), "passed over: with tenure_months 0 the floor of tenure is at once")
+        elif place and name not in given:
+            yield Warned(("levels", "steps", place), "never reached: no task gives it")
+    for name, task in programme.tasks.items():
+        if task.reward.level and task.reward.level not in floors:
+            yield Warned(("tasks", name, "reward", "level"), f"never given: the floors are {', '.join(floors)}")
+
+
+def bonus_of_nobody(programme: Programme, levels: Levels) -> Iterator[Warned]:
+    """Steps of bonus that no member can get, or that lift nobody."""
+    bonus, referral = programme.levels.bonus, programme.points.referral
+    if not referral.per_year:
+        yield Warned(("levels", "bonus", "referrals"), "never reached: points.referral.per_year is 0")
+    elif bonus.referrals > referral.kept:
+        text = f"never reached: {referral.kept} invitations are known (points.referral.kept)"
+        yield Warned(("levels", "bonus", "referrals"), text)
+    if levels.bonus_up_to <= levels.tenure:
+        yield Warned(("levels", "bonus", "up_to"), "lifts nobody above the floors")
+
+
+def most_growth(programme: Programme) -> int:
+    """The most growth without purchases over the months that levels look at: every cap held on each day, all tasks."""
+    points, ladder, months = programme.points, programme.ladder, programme.levels.months
+    days = 31 * months
+    a_day = points.check_in.points + points.message.points * points.message.per_day
+    a_day += points.share.points * points.share.per_day
+    a_day += sum(it.earns.points * it.earns.per_day for it in programme.custom.values() if it.earns and it.earns.growth)
+    a_week = (ladder.browse + ladder.like + ladder.comment + ladder.buy) * ladder.items_per_week
+    tasks = sum((task.reward.points or 0) * times(task, days) for task in programme.tasks.values())
+    return a_day * days + a_week * (days // 7 + 2) + tasks
+
+
+def times(task: Task, days: int) -> int:
+    """How often a task can be done in so many days, at most."""
+    window = task.window
+    if window is None or not task.resets:
+        return 1
+    length = {"day": 24, "week": 24 * 7, "month": 24 * 28}.get(window.begins, 0)
+    hours = length or (window.hours or 0) + 24 * (window.days or 0)
+    return days * 24 // hours + 2
+
+
 def caps_that_never_count(programme: Programme) -> Iterator[Warned]:
     """Points that a cap of 0 never pays, a cap on nothing, a weight above its day's cap."""
     points, ladder = programme.points, programme.ladder
@@ -131,6 +228,14 @@ def caps_that_never_count(programme: Programme) -> Iterator[Warned]:
         if weight > programme.activity.day_cap:
             text = f"{weight} never counts whole: day_cap is {programme.activity.day_cap}"
             yield Warned(("activity", "weights", action), text)
+    if points.message.per_day > programme.fraud.messages.per_day:
+        text = (
+            f"messages beyond {programme.fraud.messages.per_day} are held (fraud.messages.per_day), and would be paid"
+        )
+        yield Warned(("points", "message", "per_day"), text)
+    if points.referral.per_year and points.referral.per_year > points.referral.kept:
+        text = f"the year's first invitations are forgotten: {points.referral.kept} are known (kept)"
+        yield Warned(("points", "referral", "per_year"), text)
     if ladder.items_per_week > ladder.open_items:
         text = f"{ladder.items_per_week} items of a week are never paid when touched at once: open_items is less"
         yield Warned(("ladder", "items_per_week"), text)
@@ -179,6 +284,7 @@ def pilots_without_verdict(programme: Programme) -> Iterator[Warned]:
 CHECKS: tuple[Callable[[Programme], Iterator[Warned]], ...] = (
     unreachable_indexes,
     unreachable_badges,
+    unreachable_levels,
     caps_that_never_count,
     factors_above_the_ceiling,
     redemptions_that_contradict,

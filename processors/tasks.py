@@ -163,6 +163,16 @@ def progress(rules: Rules, state: MemberState, clock: int) -> list[Progress]:
     return [one for one in shown if one] + standing
 
 
+def missed(rules: Rules, state: MemberState, clock: int) -> dict[str, int]:
+    """Tasks that are not done, and when their only window closed (a late action may still heal one)."""
+    ends = {
+        plan.name: _anchor(state, plan) + plan.length
+        for plan in rules.tasks.counted
+        if plan.length and not plan.task.resets and _anchor(state, plan) and plan.key not in _done(state)
+    }
+    return {name: end for name, end in ends.items() if end <= clock}
+
+
 def _shown(rules: Rules, state: MemberState, plan: Plan, kept: Kept | None, clock: int) -> Progress | None:
     anchor = _anchor(state, plan)
     number = plan.number(rules.calendar, anchor, clock) if anchor or not plan.length else -1

@@ -30,7 +30,10 @@ class MessageSuspicion(Part):
 
 
 class LevelSuspicion(Part):
-    """So many steps of the level or more within so many hours, without a purchase."""
+    """So many steps of the level or more within so many hours, without a purchase.
+
+    A step is a level above the floors and above what net spend alone gives (decision 0012).
+    """
 
     steps: Annotated[int, Field(ge=1, le=50)]
     hours: Annotated[int, Field(ge=1, le=1000)]

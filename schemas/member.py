@@ -44,7 +44,7 @@ TALENT = struct.Struct("<IHQ")  # day, day ends in a row with a high index up to
 MESSAGE_SEEN = struct.Struct("<Q")  # moment of a message
 EARNED_DAY = struct.Struct("<H")  # points that are not of purchases of an active day, the newest first
 
-RISE = struct.Struct("<QB")  # moment, steps of the level
+RISE = struct.Struct("<Qb")  # moment, steps of the level, below 0 = it fell
 KNOWN = struct.Struct("<I")  # crc32 of a device or of a telephone's hash, the last seen first
 INVITED = struct.Struct("<I?")  # crc32 of the invited member, whether its first order was fully refunded
 GROWTH_DAY = struct.Struct("<HiH")  # day, base points x 2 (+ 1 = a check-in), community activity in thousandths
@@ -178,7 +178,7 @@ class MemberState(Struct, array_like=True, gc=False):
     message_at: int = 0  # the newest message, and those near it
     messages_near: bytes = b""
     messages_day: int = 0  # programme day x 65,536 + its messages
-    rises: bytes = b""
+    rises: bytes = b""  # of the level within the hours that suspicion looks at
     known: bytes = b""  # devices and telephones
     joins_day: int = 0  # programme day x 65,536 + those invited who joined in it
     invited: bytes = b""  # the last invited

@@ -56,11 +56,13 @@ REASONS = {
     "cap.share": Words("daily cap of {cap} shares reached{reached}", "当日 {cap} 次分享的上限{reached}已达到"),
     "cap.check_in": Words("the day's check-in was counted already{reached}", "当日签到{reached}已计分"),
     "cap.comeback": Words("the year's {cap} comebacks are reached", "当年 {cap} 次回归奖励已用完"),
-    "cap": Words("the cap is reached{reached}", "已达到上限{reached}"),
+    "cap": Words("the cap is reached{reached}", "上限{reached}已达到"),
     "too_short": Words("shorter than {shortest} characters", "少于 {shortest} 个字符"),
     "excluded": Words("everything in it is of an excluded category", "全部为不计分的品类"),
     "below_one": Words("it comes to less than one point", "不足 1 分"),
     "excluded.refund": Words("what came back is of excluded categories", "退回的均为不计分品类"),
+    "cap.referral": Words("the year's {cap} invitations are reached", "当年 {cap} 次邀请奖励已用完"),
+    "plain": Words("an order older than those kept: no point comes back", "订单早于保留期：无积分退回"),
     "moved": Words("another order is the first one now", "首单已改为另一笔订单"),
     "kept": Words("active points stay with the member: the policy of refunds", "可用积分不收回：退款政策"),
     "ended": Words("the lot has ended: nothing is owed", "该批次已到期：无需退还"),
@@ -105,8 +107,11 @@ REASONS = {
     # points that went elsewhere
     "paid_debt": Words("{paid} points paid debt", "{paid} 分用于抵扣欠分"),
     # what has not come true
+    "not_first_order": Words("not the first order: no x{first_order} of it", "并非首单：不享受首单 ×{first_order}"),
     "pending_until": Words("{points} points are pending until {until}", "{points} 分待生效，生效时间 {until}"),
-    "window_closed": Words("the window of {rule} has closed", "{rule} 的时间窗口已结束"),
+    "window_closed": Words(
+        "task {task} is not done: its window closed on {until}", "任务 {task} 未完成：时间窗口已于 {until} 结束"
+    ),
     "not_in_tier.none": Words(
         "no {dimension} tier: there is nothing to count from yet", "无{dimension}层级：尚无起算行为"
     ),
@@ -144,7 +149,9 @@ FACTS = {
         "paid membership from {effective_at} until {until}: {because}",
         "付费会员 {effective_at} 至 {until}：{because}",
     ),
-    "adjust_refused": Words("{operator}'s adjust has no effect: {because}", "{operator} 的调整无效：{because}"),
+    "adjust_refused": Words(
+        "{operator}'s adjust has no effect: {why}, {because}", "{operator} 的调整无效：{why}，{because}"
+    ),
     "opening_refused": Words("a second opening has no effect: {because}", "再次期初导入无效：{because}"),
     "points.held": Words("points held ({scope}) until {until}: {because}", "积分冻结（{scope}）至 {until}：{because}"),
     "points.released": Words("hold {hold_id} ended: {why}, {points} points", "冻结 {hold_id} 结束：{why}，{points} 分"),
@@ -198,8 +205,33 @@ WHY = {
     "released": Words("released by staff", "人工解冻"),
     "reversed": Words("reversed by staff", "人工收回"),
     "unjudged": Words("released, nobody judged it in time", "逾期未判定，自动解冻"),
+    "known": Words("a repeat", "重复提交"),
+    "undone": Words("a second undoing", "重复撤销"),
+    "unknown.adjust_refused": Words("there is nothing it could act on", "找不到对应的记录"),
 }
-"""Why a tier was left, a level changed, a hold ended, or an invitation gives nothing."""
+"""Why a tier was left, a level changed, a hold ended, an invitation gives nothing or staff's request has no effect.
+
+`reason.kind` of fact before `reason`.
+"""
+
+REFUSED = {
+    "not_json": Words("it is no JSON", "不是 JSON"),
+    "invalid": Words("it is not what an action looks like", "不符合行为的格式"),
+    "unknown_action": Words("no such action", "未知的行为"),
+    "unknown_field": Words("a field that the action does not have", "该行为没有此字段"),
+    "unknown_custom": Words("a custom action that the programme does not declare", "方案未声明的自定义行为"),
+    "too_deep": Words("it is nested too deep", "嵌套过深"),
+    "too_big": Words("it is too big", "内容过大"),
+    "too_early": Words("it is said to have happened before the year 2000", "发生时间早于 2000 年"),
+    "personal": Words("personal data in the clear", "含未加密的个人信息"),
+    "currency": Words("a currency that the programme does not list", "方案未列出的币种"),
+    "unsigned": Words("it is not signed by who may say it", "缺少有权者的签名"),
+    "one_person": Words("it takes two people", "须由两人确认"),
+    "stray": Words("it stood in another member's partition", "位于其他会员的分区"),
+    "no_programme": Words("there was no programme yet", "当时尚无方案"),
+    "rule": Words("a rule failed at it", "规则处理失败"),
+}
+"""Why a record was refused: every `schemas.verdicts.Reason`."""
 
 NAMES = {
     "check_in": Words("check-in", "签到"),
@@ -362,6 +394,12 @@ ARITHMETIC = (
         "单日 {0} 分，超过 {1} 分及最近 {4} 个活跃日均值 {3} 的 {2} 倍",
     ),
     (r"-?(\d+) points of hold (\S+) .+", "冻结 {1} 的 {0} 分已处理"),
+    (r"no hold (\S+) is open", "冻结 {0} 未在生效"),
+    (r"no entry of (.+) is known", "没有 {0} 的账目"),
+    (r"row (\d+) of batch (\S+) was booked already", "批次 {1} 第 {0} 行已入账"),
+    (r"batch (\S+) was undone already", "批次 {0} 已撤销"),
+    (r"(.+) was booked already", "{0} 已入账"),
+    (r"(.+) was undone already", "{0} 已撤销"),
     (r"they end (\d+) days after", "此后 {0} 天到期"),
     # tasks and badges
     (r"missing (.+)", "缺 {0}"),

@@ -110,7 +110,22 @@ def _rows(most: Liability) -> dict[str, Any]:
 
 
 def _liability_words(most: Liability, found: Programme) -> str:
-    parts = ", ".join(f"{name} {points}" for name, points in most.by_rule.items() if points)
-    money = f"{most.money(most.points) / most.minor_units:.2f} {found.currencies[0]}"
+    parts = ", ".join(f"{name} {points:,}" for name, points in most.by_rule.items() if points and name != INVITED)
+    invited = most.by_rule[INVITED]
+    done = _points(most, most.points - invited, found)
     bought = f"and {most.per_unit} for each whole unit of money spent"
-    return f"a member earns at most {most.points} points ({money}) in a day ({parts}) {bought}"
+    text = f"a member earns at most {done} in a day ({parts}) {bought}"
+    if invited:
+        referral, joins = found.points.referral, found.fraud.referral.joins_per_day
+        text += f"\nby those it invited at most {_points(most, invited, found)},"
+        text += f" were the {referral.per_year:,} of a year to join"
+        text += f" and all {referral.kept:,} known to buy first on one day;"
+        text += f" from {joins + 1} joins of a day on they are held"
+    return text
+
+
+def _points(most: Liability, points: int, found: Programme) -> str:
+    return f"{points:,} points ({most.money(points) / most.minor_units:,.2f} {found.currencies[0]})"
+
+
+INVITED = "referral"

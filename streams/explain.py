@@ -23,6 +23,7 @@ from schemas.words import (
     NAMES,
     PHRASES,
     REASONS,
+    REFUSED,
     VERDICTS,
     WHY,
     Words,
@@ -122,7 +123,8 @@ class Explainer:
         if one.refused is not None:
             refused = one.refused
             detail = " ".join(filter(None, (refused.pointer if refused.pointer != "$" else "", refused.detail)))
-            return [self._line("not", self._say(REASONS["refused"], refused=refused.reason.value, detail=detail))]
+            why = self._say(REFUSED[refused.reason.value])
+            return [self._line("not", self._say(REASONS["refused"], refused=why, detail=detail))]
         if one.verdict is Verdict.DUPLICATE and isinstance(one.item, Action):
             first = self._first.get((one.item.source, one.item.event_id))
             words = REASONS["duplicate.earlier" if first is None else "duplicate"]
@@ -141,6 +143,7 @@ class Explainer:
             lines.append(self._line("arithmetic", arithmetic(fact.because, self.lang)))
         if fact.reason == "held":
             lines.append(self._not("held"))
+        lines += self._not_first(fact)
         if fact.debt < 0:
             lines.append(self._not("paid_debt", paid=-fact.debt))
         if fact.pending_until:
@@ -153,6 +156,14 @@ class Explainer:
         if fact.points > 0:
             self._paid[fact.rule, self.calendar.day(fact.effective_at)] = fact.effective_at
         return lines
+
+    def _not_first(self, fact: Ledger) -> list[Line]:
+        """An order that was paid without the factor of the first one."""
+        factor = self.log.rules_of(fact.programme).factors.first_order
+        is_paid = fact.entry == "earned" and fact.rule == "purchase" and fact.points
+        if not is_paid or factor == 1 or " first order" in fact.because:
+            return []
+        return [self._not("not_first_order", first_order=factor)]
 
     def _changes(self, fact: Ledger) -> str:
         changed = {name: getattr(fact, name, 0) for name in BALANCES}
@@ -208,12 +219,18 @@ class Explainer:
             if name in found:
                 found[name] = f"{found[name] / rules.minor_units:,.2f}"
         reason = str(getattr(fact, "reason", ""))
-        found["why"] = self._say(WHY[reason]) if reason in WHY else reason
+        why = WHY.get(f"{reason}.{kind_of(fact)}") or WHY.get(reason)
+        found["why"] = self._say(why) if why else reason
         found["reached"] = self._reached(fact)
         return found
 
     def _limits(self, rules: Rules, fact: Fact) -> dict[str, object]:
-        caps = {"message": rules.messages_per_day, "share": rules.shares_per_day, "comeback": rules.comebacks_per_year}
+        caps = {
+            "message": rules.messages_per_day,
+            "share": rules.shares_per_day,
+            "comeback": rules.comebacks_per_year,
+            "referral": rules.referral.per_year,
+        }
         return {
             "cap": caps.get(getattr(fact, "rule", ""), ""),
             "shortest": rules.message_length_min,
@@ -231,8 +248,9 @@ class Explainer:
     # -- now ----------------------------------------------------------------------------------------------------
 
     def now(self, it: Shown, *, live: bool) -> list[Line]:
-        """What has not happened so far: points that wait, tiers not entered, contacts not made."""
+        """What has not happened so far: points that wait, tasks missed, tiers not entered, contacts not made."""
         lines = [self._not("pending_until", points=row.points, until=plain(row.active_at)) for row in it.pending]
+        lines += [self._not("window_closed", task=name, until=plain(at)) for name, at in it.missed.items()]
         for tier in it.tiers:
             dimension = self._name(tier.dimension)
             if tier.next_tier:

@@ -128,6 +128,7 @@ class Shown(Struct, frozen=True, kw_only=True):
     spend: dict[str, float]  # YYYY-MM -> whole units of currency
     currency: str
     tasks: list[TaskShown]
+    missed: dict[str, str]  # task that is not done -> when its only window closed
     badges: dict[str, list[str]]  # name -> since when; of boards one a month
     held: list[HeldShown]
     foreseen: bool = False  # not what is known, but what timers will make of it
@@ -194,6 +195,7 @@ def shown(
         spend=_spend(state, rules.minor_units),
         currency=rules.programme.currencies[0],
         tasks=[_task(one, calendar) for one in tasks.progress(rules, state, clock)],
+        missed={name: text_of(calendar, at) for name, at in tasks.missed(rules, state, clock).items()},
         badges=_badges(rules, state),
         held=[_held(hold, rules) for hold in held.read(state)],
         foreseen=foreseen,

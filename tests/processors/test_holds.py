@@ -288,31 +288,6 @@ def test_joins_of_another_day_count_anew() -> None:
     assert facts == []
 
 
-@pytest.mark.parametrize(
-    ("name", "rises", "bought", "held_now"),
-    [
-        ("two steps", [(0, 2)], None, 0),
-        ("three at once", [(0, 3)], None, 1),
-        ("three within a second less than 24 h", [(0, 1), (1, 1), (DAY - SECOND, 1)], None, 1),
-        ("three, the first 24 h ago", [(0, 1), (1, 1), (DAY, 1)], None, 0),
-        ("with a purchase on the way", [(0, 1), (3 * MINUTE, 2)], 2 * MINUTE, 0),
-    ],
-)
-def test_steps_of_the_level(name: str, rises: list[tuple[int, int]], bought: int | None, held_now: int) -> None:
-    story, facts = Story(), list[Fact]()
-    for ms, steps in rises:
-        if bought is not None and ms > bought:
-            story.act(an_action("purchase", START + bought, 1), START + bought)
-        story.tick(START + ms)
-        holds.rose(story.rules, story.state, "m-1", Moment(START + ms, story.clock, story.offset, 0), steps, facts)
-    assert [type(fact) for fact in facts] == [PointsHeld] * held_now
-    if held_now:
-        at = story.clock + MINUTE
-        story.act(an_action("check_in", at, 50), at)
-        check_sums(story)
-        assert balances(story) == (0, 5)
-
-
 def test_points_that_wait_for_a_moment_wait_in_the_hold_instead() -> None:
     """As those of a referral: at their moment they do not become active."""
     story = heard(*[referral(invited=f"m-{n}") for n in range(21)])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from processors.lint import liability, warnings
+from processors.lint import CHECKS, liability, most_growth, warnings
 from schemas.programme import parse
 from tests.processors.story import DEFAULT
 
@@ -35,6 +35,46 @@ WARNED = [
     ("a badge of nobody", "    actions: {at_least: 5", "    # {", "badges.senior_taster", "never awarded"),
     ("a place without award", "awarded_places: 1", "awarded_places: 0", "badges.star_of_the_month.award", "never"),
     ("an index out of reach", "{at_least: 80", "{at_least: 100", "badges.active_talent.index.at_least", "never"),
+    ("messages held before the cap", "per_day: 300}", "per_day: 9}", "points.message.per_day", "are held"),
+    ("messages held at the cap", "per_day: 300}", "per_day: 10}", "", ""),
+    ("invitations forgotten", "kept: 1000, paid", "kept: 199, paid", "points.referral.per_year", "199 are known"),
+    # levels that nobody reaches
+    (
+        "a level passed over",
+        "gold, growth_from: 2000",
+        "gold, growth_from: 400, streak: 7, spend_above: 199",
+        "levels.steps.4",
+        "whoever meets it meets gold",
+    ),
+    ("one way left", "gold, growth_from: 2000", "gold, growth_from: 400, streak: 8", "", ""),
+    (
+        "a spend above that of the next",
+        "spend_above: 6500}",
+        "spend_above: 8001}",
+        "levels.steps.7",
+        "meets contributor 3",
+    ),
+    ("growth beyond all caps", "growth_from: 2000}", "growth_from: 23221}", "levels.steps.5.growth_from", "of 23220"),
+    ("growth at all caps", "growth_from: 2000}", "growth_from: 23220}", "", ""),
+    (
+        "nobody is active",
+        "actions: [message, comment, like, share, live, check_in]",
+        "actions: [like]",
+        "levels.steps.9.top",
+        "no action",
+    ),
+    ("a floor without task", "reward: {level: explorer 2}", "reward: {}", "levels.steps.1", "no task gives it"),
+    ("a floor misspelt", "{level: explorer 2}", "{level: explorer two}", "tasks.icebreak.reward.level", "never given"),
+    ("tenure at once", "tenure_months: 3 ", "tenure_months: 0 ", "levels.steps.0", "passed over"),
+    ("a bonus of none", "per_year: 200,", "per_year: 0,", "levels.bonus.referrals", "never reached"),
+    (
+        "a bonus of more than are known",
+        "bonus: {referrals: 3",
+        "bonus: {referrals: 1001",
+        "levels.bonus.referrals",
+        "1000",
+    ),
+    ("a bonus to a floor", "up_to: contributor 3", "up_to: bronze", "levels.bonus.up_to", "lifts nobody"),
 ]
 
 
@@ -42,15 +82,36 @@ WARNED = [
 def test_a_warning_has_its_place(name: str, old: str, new: str, path: str, words: str) -> None:
     assert old in DEFAULT
     text = DEFAULT.replace(old, new, 1)
+    if name == "nobody is active":
+        text = text.replace("like: 500", "like: 0")
     told = {".".join(map(str, one.path)): one.text for one in warnings(parse(text))}
     if path:
         assert words in told[path]
     else:
-        assert not {at for at in told if at.startswith(("points.purchase", "activity.weights.purchase"))}
+        assert told.keys() <= {"badges.active_talent.index.at_least"}, "a low cap of a day puts the index out of reach"
 
 
 def test_the_default_programme_has_no_warning() -> None:
     assert warnings(parse(DEFAULT)) == []
+
+
+def test_every_check_has_a_planted_fault() -> None:
+    pilot = DEFAULT + "pilots: {a: {percent: 5, overrides: {points.share.points: 8}}}\n"
+    found = {check for check in CHECKS if list(check(parse(pilot)))}
+    for _, old, new, path, _ in WARNED:
+        if path:
+            found |= {check for check in CHECKS if list(check(parse(DEFAULT.replace(old, new, 1))))}
+    assert set(CHECKS) - found == set()
+
+
+def test_the_most_growth_without_purchases_is_every_cap_of_twelve_months() -> None:
+    """By hand: 5 + 10 x 2 + 5 x 5 a day for 372 days, 3 items of 28 in 55 weeks; and what the programme adds."""
+    assert most_growth(parse(DEFAULT)) == 50 * 372 + 84 * 55
+    weekly = DAILY.replace("begins: day", "begins: week")
+    assert most_growth(parse(DEFAULT.replace("tasks:  ", weekly + "#", 1))) == 50 * 372 + 84 * 55 + 10 * 55
+    quiz = "custom: {quiz: {weight: 5, own: true, earns: {points: 3, per_day: 4, growth: %s}}}\n"
+    assert most_growth(parse(DEFAULT + quiz % "true")) == 62 * 372 + 84 * 55
+    assert most_growth(parse(DEFAULT + quiz % "false")) == 50 * 372 + 84 * 55
 
 
 def test_a_pilot_that_names_no_goal_is_told() -> None:
@@ -60,7 +121,10 @@ def test_a_pilot_that_names_no_goal_is_told() -> None:
 
 
 def test_the_worst_day_is_every_cap_reached() -> None:
-    """By hand from the default programme, at a fen a point: a birthday in a streak, 244 points, 2.44 yuan."""
+    """By hand from the default programme, at a fen a point: a birthday in a streak, 244 points, 2.44 yuan.
+
+    And the 200 invited of a year join, and all 1,000 that are known buy for the first time, on one day.
+    """
     most = liability(parse(DEFAULT))
     assert most.by_rule == {
         "check_in": 2 * 2 * 5,
@@ -70,8 +134,13 @@ def test_the_worst_day_is_every_cap_reached() -> None:
         "comeback": 50,
         "ladder": 3 * (1 + 2 + 5 + 20),
         "task": 0,
+        "referral": 200 * 200 + 500 * 1_000,
     }
-    assert (most.points, most.money(most.points), most.per_unit) == (244, 244, 4)
+    assert (most.points, most.money(most.points), most.per_unit) == (540_244, 540_244, 4)
+
+
+def test_who_may_invite_nobody_earns_nothing_by_it() -> None:
+    assert liability(parse(DEFAULT.replace("per_year: 200,", "per_year: 0,"))).by_rule["referral"] == 0
 
 
 @pytest.mark.parametrize(("worth", "points", "money"), [(900, 189, 170), (1100, 189, 208), (900, 5, 5), (1100, 4, 4)])

@@ -13,9 +13,9 @@ import pytest
 
 from schemas import records, words
 from schemas.actions import ACTIONS
-from schemas.facts import KINDS
-from schemas.verdicts import Verdict
-from schemas.words import ARITHMETIC, FACTS, LANGUAGES, NAMES, REASONS, VERDICTS, WHY, Words, arithmetic, say
+from schemas.facts import HOLD_ENDS, KINDS
+from schemas.verdicts import Reason, Verdict
+from schemas.words import ARITHMETIC, FACTS, LANGUAGES, NAMES, REASONS, REFUSED, VERDICTS, WHY, Words, arithmetic, say
 
 CATALOGUES = {name: part for name, part in vars(words).items() if isinstance(part, dict) and name.isupper()}
 TEXTS = [
@@ -61,45 +61,86 @@ def test_every_action_and_derived_record_has_a_name() -> None:
 # -- what the rules say
 
 
-def rules_code() -> Iterator[ast.AST]:
-    for path in sorted(Path("processors").glob("*.py")):
-        yield from ast.walk(ast.parse(path.read_text()))
+class Code:
+    """The rules as syntax: every text that may become the `reason` of a fact or an entry.
 
+    A reason is given by keyword, in the place of a parameter of that name, assigned to a name or field of that name,
+    alone or in a pair, or it is the part of that place in what a function returns.
+    """
 
-def constants(node: ast.AST | None) -> Iterator[str]:
-    """The texts that an expression may be; of a condition both sides."""
-    if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value:
-        yield node.value
-    if isinstance(node, ast.IfExp):
-        yield from constants(node.body)
-        yield from constants(node.orelse)
+    def __init__(self) -> None:
+        self.nodes = [
+            node for path in sorted(Path("processors").glob("*.py")) for node in ast.walk(ast.parse(path.read_text()))
+        ]
+        self.functions: dict[str, list[ast.FunctionDef]] = {}
+        self.texts: dict[str, set[str]] = {}  # what a constant of a module or class says
+        for node in self.nodes:
+            if isinstance(node, ast.FunctionDef):
+                self.functions.setdefault(node.name, []).append(node)
+            for name, value in self._assigned(node):
+                if isinstance(value, ast.Constant) and isinstance(value.value, str) and name != "reason":
+                    self.texts.setdefault(name, set()).add(value.value)
 
+    def reasons(self) -> set[str]:
+        """All of them."""
+        return {text for node in self.nodes for given in self._given(node) for text in self._may_be(given)}
 
-def reasons() -> set[str]:
-    """Every reason that is written down in a rule: given to an entry or fact, assigned to one, or named as one."""
-    found: set[str] = set()
-    for node in rules_code():
+    def _given(self, node: ast.AST) -> Iterator[ast.expr]:
         if isinstance(node, ast.Call):
-            found |= {text for word in node.keywords if word.arg == "reason" for text in constants(word.value)}
-            if isinstance(node.func, ast.Name) and node.func.id == "entry" and len(node.args) > REASON_OF_ENTRY:
-                found |= set(constants(node.args[REASON_OF_ENTRY]))
-        elif isinstance(node, ast.Assign):
-            for target in node.targets:
-                named = getattr(target, "attr", getattr(target, "id", ""))
-                if named == "reason":
-                    found |= set(constants(node.value))
-    return found
+            yield from (word.value for word in node.keywords if word.arg == "reason")
+            called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            for function in self.functions.get(called, ()):
+                names = [one.arg for one in function.args.args if one.arg != "self"]
+                if "reason" in names and names.index("reason") < len(node.args):
+                    yield node.args[names.index("reason")]
+        yield from (value for name, value in self._assigned(node) if name == "reason")
 
+    def _assigned(self, node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
+        """Names or fields, and what each becomes."""
+        if not isinstance(node, ast.Assign):
+            return
+        for target in node.targets:
+            targets = target.elts if isinstance(target, ast.Tuple) else [target]
+            for place, one in enumerate(targets):
+                for value in self._part(node.value, place) if isinstance(target, ast.Tuple) else [node.value]:
+                    yield getattr(one, "attr", getattr(one, "id", "")), value
 
-REASON_OF_ENTRY = 8
+    def _part(self, value: ast.expr, place: int) -> Iterator[ast.expr]:
+        """The part at a place of a pair, of either side of a condition, or of what a function returns."""
+        if isinstance(value, ast.Tuple):
+            yield value.elts[place]
+        elif isinstance(value, ast.IfExp):
+            yield from (*self._part(value.body, place), *self._part(value.orelse, place))
+        elif isinstance(value, ast.Call) and isinstance(value.func, ast.Name):
+            for function in self.functions.get(value.func.id, ()):
+                for node in ast.walk(function):
+                    if isinstance(node, ast.Return) and node.value is not None:
+                        yield from self._part(node.value, place)
+
+    def _may_be(self, value: ast.expr) -> Iterator[str]:
+        if isinstance(value, ast.Constant) and isinstance(value.value, str) and value.value:
+            yield value.value
+        elif isinstance(value, ast.IfExp):
+            yield from (*self._may_be(value.body), *self._may_be(value.orelse))
+        elif name := getattr(value, "attr", getattr(value, "id", "")):
+            yield from self.texts.get(name, ())
 
 
 def test_every_reason_of_a_rule_has_words() -> None:
     """It fails for a new reason: put its words, in both languages, into `schemas/words.py`."""
-    found = reasons()
-    assert {"cap", "too_short", "excluded"} <= found, "the search finds what is known to be there"
-    known = {key.partition(".")[0] for key in REASONS} | set(WHY)
+    found = Code().reasons()
+    assert found >= {
+        *("cap", "too_short", "excluded", "below_one", "kept", "ended", "plain", "moved", "held"),
+        *("missing", "smallest", "steps", "running", "cancelled", "late", "refused", "repeat", "above_amount"),
+        *("standard", "missed", "tenure", "task", "recounted", "refund", "bonus", "opening"),
+        *("next", "closed", "action", "purchase", "own_id", "unknown", "not_accepted", "known", "undone", *HOLD_ENDS),
+    }, "the search finds what is known to be there"
+    known = {key.partition(".")[0] for key in (*REASONS, *WHY)}
     assert found - known == set()
+
+
+def test_every_reason_of_a_refusal_has_words() -> None:
+    assert {reason.value for reason in Reason} == set(REFUSED)
 
 
 def test_an_arithmetic_in_chinese_keeps_its_numbers() -> None:

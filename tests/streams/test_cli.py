@@ -190,26 +190,58 @@ def test_passwords_in_addresses_are_masked(url: str, shown: str) -> None:
 
 def test_a_good_programme_can_be_applied(folder: Path) -> None:
     done = run("programme", "check", "good.yaml")
-    first, most, *rest = done.stdout.splitlines()
+    first, most, invited, *rest = done.stdout.splitlines()
     assert first == "good.yaml: default can be applied (rules 1, days of Asia/Shanghai)"
-    assert most.startswith("a member earns at most ")
+    assert most.startswith("a member earns at most 244 points (2.44 CNY) in a day (check_in 20, message 40, ")
+    assert invited.startswith(
+        "by those it invited at most 540,000 points (5,400.00 CNY), were the 200 of a year to join"
+    )
     assert rest == []
 
 
+PLANTED = (
+    # in the default programme, instead, path, where on the line, what is wrong
+    ("rules: 1 ", "rules: 7 ", "rules", "rules", "this release knows rules 1"),
+    ("length_min: 4}", "length_min: four}", "points.message.length_min", "length_min", "should be a valid integer"),
+    ("half_life_days: 7", "half_live_days: 7", "activity.half_live_days", "half_live_days", "no such name here"),
+    ("after_days: 38}", "after_days: 29}", "tiers.presence.2.after_days", "after_days: 29", "must ascend"),
+    (
+        "{coupon_id: given}",
+        "{coupon: given}",
+        "tasks.trial.conditions.0.of.1",
+        "{action: purchase, where: {coupon:",
+        "has no",
+    ),
+)
+
+
 def test_every_error_of_a_programme_is_a_line_with_its_place(folder: Path) -> None:
-    text = default_programme().replace("rules: 1 ", "rules: 7 ").replace("half_life_days: 7", "half_live_days: 7")
+    text = default_programme()
+    for old, new, *_ in PLANTED:
+        assert text.count(old) == 1
+        text = text.replace(old, new)
     (folder / "bad.yaml").write_text(text)
     done = run("programme", "check", "bad.yaml")
-    lines = text.splitlines()
-    rules = next(at for at, line in enumerate(lines, 1) if line.startswith("rules"))
-    activity = next(at for at, line in enumerate(lines, 1) if line.startswith("activity"))
-    half = next(at for at, line in enumerate(lines, 1) if "half_live_days" in line)
     assert done.exit_code == 2
-    assert done.stderr.splitlines() == [
-        f"memberflow: bad.yaml:{rules}:1: rules: this release knows rules 1",
-        f"memberflow: bad.yaml:{activity}:1: activity.half_life_days: Field required",
-        f"memberflow: bad.yaml:{half}:3: activity.half_live_days: no such name here",
-    ]
+    told = [line.split(": ", 3)[1:] for line in done.stderr.splitlines()]
+    lines, places = text.splitlines(), {path: place for place, path, _ in told}
+    for _, _, path, begins, words in PLANTED:
+        file, line, column = places[path].split(":")
+        assert file == "bad.yaml"
+        assert lines[int(line) - 1][int(column) - 1 :].startswith(begins), path
+        assert any(words in said for _, at, said in told if at == path)
+    follows = ["activity.half_life_days"]  # the misspelt name is missing too
+    assert sorted(places) == sorted([*(path for _, _, path, _, _ in PLANTED), *follows])
+
+
+def test_a_warning_is_a_line_with_its_place_and_no_error(folder: Path) -> None:
+    text = default_programme().replace("spend_above: 6500}", "spend_above: 8001}")
+    (folder / "odd.yaml").write_text(text)
+    done = run("programme", "check", "odd.yaml")
+    (line,) = (at for at, one in enumerate(text.splitlines(), 1) if "contributor 2" in one)
+    assert done.exit_code == 0
+    (told,) = [one for one in done.stdout.splitlines() if one.startswith("warning: ")]
+    assert told == f"warning: odd.yaml:{line}:7: levels.steps.7: passed over: whoever meets it meets contributor 3"
 
 
 @pytest.mark.parametrize("text", [b"a: [", b"\xff\xfe", b"", b"- 1", b"name: &a *a"])

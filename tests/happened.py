@@ -26,6 +26,12 @@ KINDS = (
 """What traffic that says so must have brought about. Holds that nobody judges need 30 days."""
 
 
+def missing(facts: Iterable[Fact]) -> list[str]:
+    """What never came about."""
+    found = happened(facts)
+    return [kind for kind in KINDS if not found[kind]]
+
+
 def happened(facts: Iterable[Fact]) -> Counter[str]:
     """How often each of these came about."""
     found: Counter[str] = Counter()

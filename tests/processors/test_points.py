@@ -1,4 +1,4 @@
-"""What earns points and what does not, as a growth manager would check it: one row, one case."""
+"""What earns points, beyond its tables: excluded lines, the arithmetic in words, lots, other currencies."""
 
 from __future__ import annotations
 

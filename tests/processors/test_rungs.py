@@ -1,4 +1,4 @@
-"""The item ladder as a growth manager would check it: one row, one case; and that no order of arrival changes it."""
+"""The item ladder beyond its table: what is kept and said of it, and that no order of arrival changes it."""
 
 from __future__ import annotations
 

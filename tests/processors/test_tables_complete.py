@@ -13,7 +13,9 @@ from schemas.programme import Programme, parse
 from schemas.programme_text import ProgrammeError, load
 from tests.processors.story import DEFAULT
 from tests.processors.tables.listing import ELSEWHERE, listed, missing, unproved
-from tests.processors.tables.reading import ASPECTS, cases
+from tests.processors.tables.playing import played
+from tests.processors.tables.reading import ASPECTS, FOLDER, cases
+from tests.processors.tables.telling import lines
 from tests.processors.test_tables import CASES
 
 PROGRAMME = parse(DEFAULT)
@@ -42,7 +44,7 @@ def test_what_loses_its_cases_is_named_with_all_that_it_lacks(item: str) -> None
     ("title", "lacking"),
     [
         ("shares delivered again use up nothing of the cap", "points.share: duplicate"),
-        ("200 joins of a year are paid, the 201st is not", "points.referral: cap"),
+        ("eleven experiences of 3 are at most 30", "activity: cap"),
         ("a late event heals the trial", "tasks.trial: late"),
         ("in any order", ""),  # of the icebreak; it is ordinary, as others are
     ],
@@ -131,6 +133,13 @@ def test_every_alert_is_seen_silent_and_firing() -> None:
 
 def test_an_alert_without_a_test_is_named() -> None:
     assert unproved(["NobodyTestsThis"], ALERT_TESTS) == ["NobodyTestsThis"]
+
+
+def test_the_example_of_the_readme_is_a_table_that_holds() -> None:
+    page = (FOLDER / "README.md").read_text()
+    example = [line[4:] for line in page.split("\n\n", 2)[2].split("\n\n")[0].splitlines()]
+    (case,) = cases("\n".join(example), "README.md")
+    assert lines(played(case.deeds, case.rules), "ledger") == ["share 5"] * 5 + ["share 0 cap"]
 
 
 # -- a file that is wrong -------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Tasks as a growth manager would check them: one row, one case; and that no order of arrival changes what is done."""
+"""Tasks beyond their tables: progress, what a programme may declare, and that no order of arrival changes them."""
 
 from __future__ import annotations
 

@@ -8,9 +8,8 @@ at the same moments.
 from __future__ import annotations
 
 import datetime as dt
-import functools
-import importlib.resources
-import zoneinfo
+
+from schemas.zones import zone
 
 DAY_MS = 86_400_000
 MINUTE_MS = 60_000
@@ -23,17 +22,6 @@ _MS = dt.timedelta(milliseconds=1)
 _DAY_MIN = dt.date.min.toordinal() - _EPOCH_ORDINAL + 2
 _DAY_MAX = dt.date.max.toordinal() - _EPOCH_ORDINAL - 2
 _REMEMBERED = 4096  # days; a log spans far fewer at a time, and forgetting them only costs looking them up again
-
-
-@functools.lru_cache(maxsize=64)
-def zone(name: str) -> zoneinfo.ZoneInfo:
-    """An IANA zone from the pinned tzdata. Raises `ValueError` where that package has no such zone."""
-    try:
-        place = importlib.resources.files("tzdata").joinpath("zoneinfo", *name.split("/"))
-        with place.open("rb") as file:
-            return zoneinfo.ZoneInfo.from_file(file, key=name)
-    except (OSError, ValueError):
-        raise ValueError(f"{name}: not an IANA zone such as Asia/Shanghai") from None
 
 
 class Calendar:

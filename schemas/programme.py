@@ -6,6 +6,7 @@ here too, since a replay must decide with the same one. The text goes into the l
 
 from __future__ import annotations
 
+import datetime as dt
 import itertools
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
@@ -25,6 +26,7 @@ from schemas.part import Part as Part
 from schemas.programme_text import ProgrammeError as ProgrammeError
 from schemas.programme_text import Several, Text, load
 from schemas.tasks import Badge, LadderRules, Task, TaskName
+from schemas.zones import zone as zone_of
 from schemas.zones import zones
 
 RULES = (1,)
@@ -235,6 +237,26 @@ class Programme(Part):
         """A zone that only this machine knows would halt every partition."""
         if value not in zones():
             raise ValueError("not an IANA zone such as Asia/Shanghai")
+        return value
+
+    @field_validator("points")
+    @classmethod
+    def campaigns_of_capped_actions_are_whole_days(cls, value: PointRules, info: ValidationInfo) -> PointRules:
+        """Which of a day's actions a cap pays depends on their order, so all of them must earn the same.
+
+        Purchases have no cap: campaigns of nothing else begin and end at any moment.
+        """
+        zone, hour = info.data.get("zone"), info.data.get("day_starts_at")
+        if zone is None or hour is None:
+            return value  # told there
+        wrong: list[tuple[tuple[str | int, ...], str]] = []
+        for place, campaign in enumerate(value.factors.campaigns):
+            for name in ("begins", "ends") if set(campaign.actions) != {"purchase"} else ():
+                if getattr(campaign, name).astimezone(zone_of(zone)).time() != dt.time(hour):
+                    what = f"not {hour:02}:00 in {zone}, when a day starts; purchases alone may do otherwise"
+                    wrong.append((("factors", "campaigns", place, name), what))
+        if wrong:
+            raise Several(wrong)
         return value
 
     @field_validator("badges")

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from processors.calendar import Calendar, zone
+from processors.calendar import Calendar
 from processors.programme import Rules
 from schemas.actions import Action, name_of
 from schemas.facts import Fact, Ledger
@@ -30,6 +30,7 @@ from schemas.words import (
     arithmetic,
     say,
 )
+from schemas.zones import zone
 from streams.errors import UsageError
 from streams.member_log import Happened, MemberLog
 from streams.member_words import Shown, plain, text_of

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from processors.calendar import Calendar, zone
+from processors.calendar import Calendar
 from processors.partitioner import partition_of
 from processors.programme import compile_programme
 from processors.refusal import personal_id, refusal
@@ -21,6 +21,7 @@ from schemas.actions import Action, Purchase
 from schemas.decoding import decode
 from schemas.records import ProgrammeControl
 from schemas.verdicts import Reason, Rejected
+from schemas.zones import zone
 from streams.errors import UsageError
 from streams.importer import BadLines, Entry
 

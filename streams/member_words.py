@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from processors import activity, badges, days, held, overlays, tasks
-from processors.calendar import Calendar, zone
+from processors.calendar import Calendar
 from processors.churn import home_region, overall
 from processors.ladders import NAMES, AnyLadder
 from processors.lots import by_end
@@ -27,6 +27,7 @@ from schemas import member as member_codec
 from schemas import partition as partition_codec
 from schemas.member import ORDER, PENDING, MemberState
 from schemas.settings import Settings
+from schemas.zones import zone
 from streams.errors import StateLost, UsageError
 from streams.level_words import Level, level_of, level_words
 from streams.store import StateStore

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 from processors.ahead import ahead
-from processors.calendar import Calendar, zone
+from processors.calendar import Calendar
 from processors.output import Failure
 from processors.partitioner import partition_of
 from processors.programme import Rules
@@ -22,6 +22,7 @@ from schemas.partition import PartitionState
 from schemas.records import MOMENT_MAX
 from schemas.settings import Settings
 from schemas.topics import topics
+from schemas.zones import zone
 from streams import snapshot
 from streams.errors import StateLost, UsageError
 from streams.loading import read_member

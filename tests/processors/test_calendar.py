@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processors.calendar import DAY_MS, Calendar, zone
+from processors.calendar import DAY_MS, Calendar
+from schemas.zones import zone
 
 HOUR_MS = 3_600_000
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from processors.calendar import DAY_MS, Calendar
 from processors.orders import counted_amount
+from schemas import cel
 from schemas.actions import ACTIONS, Action, Purchase
 from schemas.programme import Programme
 from schemas.tasks import STANDING, Condition, Counted, Task
@@ -115,7 +116,7 @@ def _plan(name: str, task: Task) -> Plan:
 
 def _ask(condition: Condition) -> Ask:
     assert condition.measure not in STANDING
-    key = key_of(condition.model_dump_json())
+    key = key_of(condition.model_dump_json(exclude_none=True))  # as it was before `cel` could be said
     return Ask(key, condition.name, condition.measure, condition.at_least, counted_of(condition.of))
 
 
@@ -139,7 +140,7 @@ def says(action: Action, counted: Counted) -> bool:
                 return False
         elif said not in (wanted if isinstance(wanted, tuple) else (wanted,)):
             return False
-    return True
+    return counted.cel is None or cel.condition(counted.action, counted.cel).holds(action)
 
 
 GIVEN = "given"

@@ -7,7 +7,7 @@ here too, since a replay must decide with the same one. The text goes into the l
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
@@ -269,8 +269,15 @@ def errors(plain: Mapping[str, Any]) -> Found:
     try:
         Programme.model_validate(plain)
     except ValidationError as error:
-        return [one for it in error.errors() for one in _told(it)]
+        told = error.errors()
+        return [one for it in told if not _follows(it, told) for one in _told(it)]
     return []
+
+
+def _follows(error: Any, told: Sequence[Any]) -> bool:
+    """Whether a list is too short only because what stands in it is wrong, which is told there."""
+    at = error["loc"]
+    return error["type"] == "too_short" and any(len(at) < len(it["loc"]) and it["loc"][: len(at)] == at for it in told)
 
 
 def _told(error: Any) -> Found:

@@ -7,17 +7,21 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from schemas.actions import ACTIONS
+from schemas.cel import LENGTH_MAX, condition
 from schemas.part import Count, Part
+from schemas.programme_text import Several
 
 
 class Counted(Part):
     """Actions that a task counts: of one kind, whose fields are what `where` says.
 
-    A field says one value, one of several, or `given`: anything but nothing.
+    A field says one value, one of several, or `given`: anything but nothing. `cel` is a condition in CEL over the
+    fields, to be met beside `where`; it needs the extra of that name.
     """
 
     action: str
     where: dict[str, str | bool | Annotated[tuple[str, ...], Field(min_length=1, strict=False)]] = Field(default={})
+    cel: Annotated[str, Field(min_length=1, max_length=LENGTH_MAX)] | None = None
 
     @model_validator(mode="after")
     def fields_are_of_the_action(self) -> Self:
@@ -27,6 +31,11 @@ class Counted(Part):
         fields = ACTIONS[self.action].__struct_fields__
         if unknown := [name for name in self.where if name not in fields]:
             raise ValueError(f"{self.action} has no {', '.join(unknown)}; it has {', '.join(fields)}")
+        if self.cel is not None:
+            try:
+                condition(self.action, self.cel)
+            except ValueError as error:
+                raise Several([(("cel",), str(error))]) from None
         return self
 
 

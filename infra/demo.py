@@ -56,7 +56,7 @@ ACTIONS = 95_000
 CROWD = ["--members", str(MEMBERS), "--seed", str(SEED)]
 # Limits of 7 d silence, 14 d without a purchase and 30 d silence are crossed while the demo runs.
 WAVES = ["--wave", "0.05:7", "--wave", "0.04:14:buying", "--wave", "0.02:30"]
-BOARD = ("board", "hot_talk")
+BOARD = ("board", "hot_talk", "--places", "5")
 PEOPLE = ["--by", "ops.demo", "--approved-by", "growth.demo"]
 MEMBER = re.compile(rf"{VALID}.*member (\S+) entered (\S+)")
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from infra.members import DAY_MS, HOUR_MS, Crowd, Member
+from infra.staff import Staff
 from infra.traffic import Trouble, Writer
 
 RECENT = 2_000
@@ -43,8 +44,9 @@ class Live:
         *,
         uniform: bool = False,
         silence: Silence = Silence(),  # noqa: B008 - a NamedTuple, it cannot change
+        staff: Staff | None = None,
     ) -> None:
-        self.crowd, self.writer, self.trouble = crowd, writer, trouble
+        self.crowd, self.writer, self.trouble, self.staff = crowd, writer, trouble, staff
         self.rng = random.Random(f"live {writer.origin}")
         self.counts: Counter[str] = Counter()
         self._recent: deque[Record] = deque(maxlen=RECENT)
@@ -85,6 +87,10 @@ class Live:
         return chosen
 
     def _next(self, member: Member, now: int) -> Record:
+        if self.staff and member.wave < 0 and self.rng.random() < self.staff.share:  # who is to fall silent does
+            self.counts["staff"] += 1
+            member, value = self.staff.decide(member, now)
+            return Record(member, member.id.encode(), value)
         roll = self.rng.random()
         if roll < self._rare:
             return self._trouble(member, now, roll)

@@ -35,6 +35,7 @@ from infra.members import DAY_MS, Crowd, Wave
 from infra.pace import Limits, Run
 from infra.process import StackError
 from infra.sender import CODECS, Sender
+from infra.staff import Key, Staff
 from infra.traffic import CLEAN, Trouble, Writer
 from schemas.settings import Metrics, Settings
 from schemas.topics import topics
@@ -95,6 +96,7 @@ def live(
     beyond: Share = 0.0002,
     poison: Share = 0.0005,
     strays: Share = 0.0,
+    staff: Annotated[float, typer.Option(min=0, max=0.2, help="share of staff's records; needs their key")] = 0.0,
     wave: Waves = None,
     silent_share: Annotated[float, typer.Option(min=0, max=1, help="members who stop altogether")] = 0.0,
     silent_after: Annotated[float, typer.Option(min=0, help="... after so many seconds")] = 0.0,
@@ -106,13 +108,16 @@ def live(
         raise StackError("this would never end and never rest: give --rate, --seconds or --total")
     settings = Settings()
     start = now_ms()
+    writer = Writer(seed, f"l{seed}-{start:x}")
+    key = Key.of(settings.keys.folder / settings.keys.staff) if staff else None
     stream = Live(
         Crowd(members, seed, waves(wave)),
-        Writer(seed, f"l{seed}-{start:x}"),
+        writer,
         CLEAN if clean else Trouble(duplicates, late, beyond, poison, strays),
         checked_zone(zone),
         uniform=uniform,
         silence=Silence(silent_share, start + int(silent_after * 1000)),
+        staff=Staff(key, staff, writer.origin, writer.instant) if key else None,
     )
     sender = Sender(settings.kafka.bootstrap, topics(settings.log).actions.name, codec)
     run = Run(stream, sender, Limits(rate, seconds, total), now_ms, has_incidents=incidents)

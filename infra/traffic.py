@@ -40,9 +40,10 @@ MIX = {
     "redeem": 0.4,
     "refund": 0.2,
     "redeem_cancel": 0.04,
+    "join": 0.3,
 }
-FOLLOWING = ("purchase", "refund", "redeem", "redeem_cancel")
-"""Kinds that name an order or a redemption; a refund or a cancel means the member's last one."""
+FOLLOWING = ("purchase", "refund", "redeem", "redeem_cancel", "join")
+"""Kinds that name an order, a redemption or a member; a refund or a cancel means the member's last one."""
 
 UNKNOWN = 0.03
 """Refunds and cancels of something that nobody has reported."""
@@ -76,6 +77,8 @@ class Writer:
         self._day, self._date = -1, ""
         self._orders: dict[str, tuple[str, str]] = {}  # of each member the last one's id and fields
         self._redeemed: dict[str, str] = {}
+        self._joined: set[str] = set()
+        self._last, self._before = "", ""  # the last two members who acted
 
     def kind(self, member: Member) -> str:
         """What this member does next."""
@@ -90,6 +93,8 @@ class Writer:
             return member.wave < 0 and (member.id in self._orders or self.rng.random() < UNKNOWN)
         if kind == "redeem_cancel":
             return member.id in self._redeemed or self.rng.random() < UNKNOWN
+        if kind == "join":
+            return member.id not in self._joined
         return kind == "redeem" or member.buys
 
     def action(self, member: Member, at: int, kind: str) -> bytes:
@@ -99,10 +104,14 @@ class Writer:
         tail = tails[int(self.rng.random() * VARIANTS)]
         if kind in FOLLOWING:
             tail = self._following(member, number, kind, tail)
+        if kind != "join":  # with a group it would be the group that is joined
+            if member.id != self._last:
+                self._last, self._before = member.id, self._last
+            tail = f',"group_id":"{member.group}"{tail}'
         return (
             f'{{"action":"{kind}","event_id":"{self.origin}-{number:x}","source":"{SOURCES.get(kind, "app")}",'
             f'"member_id":"{member.id}","occurred_at":"{self.instant(at)}","region":"{member.region}",'
-            f'"group_id":"{member.group}","channel":"app"{tail}}}'
+            f'"channel":"app"{tail}}}'
         ).encode()
 
     def _following(self, member: Member, number: int, kind: str, tail: str) -> str:
@@ -121,6 +130,10 @@ class Writer:
             case "redeem":
                 self._redeemed[member.id] = redeem_id
                 return f',"redeem_id":"{redeem_id}"{tail}'
+            case "join":
+                self._joined.add(member.id)
+                inviting = self._before if self._last == member.id else self._last
+                return f',"referrer_id":"{inviting}"' if inviting else ""
         return f',"redeem_id":"{self._redeemed.pop(member.id, redeem_id)}"'
 
     def profile(self, member: Member, at: int) -> bytes:

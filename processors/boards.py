@@ -15,6 +15,7 @@ from typing import NamedTuple
 import msgspec
 from msgspec import Struct
 
+from processors.board_sheets import Row, Sheet
 from processors.calendar import DAY_MS
 from processors.programme import Rules
 from processors.ranking import Place, Ranking
@@ -180,7 +181,7 @@ class Boards:
     def __init__(self, seasons: Seasons, partitions: int) -> None:
         self.seasons = seasons
         self.parts = {partition: Part() for partition in range(partitions)}
-        self.rankings: dict[BoardKey, Ranking] = {}
+        self._sheets: dict[Span, dict[BoardName, Sheet]] = {}
         self._bounds: dict[Span, Bounds] = {}
         self._open: dict[int, tuple[Span, ...]] = {}
         self._limits: dict[int, int] = {}
@@ -217,7 +218,8 @@ class Boards:
             for at, standings in spans.items():
                 for member_id, standing in standings.items():
                     for board in BOARDS:
-                        self._place(board, (period, at), member_id, standing, standing.sums(board))
+                        sheet = self._sheet(board, (period, at))
+                        sheet.all_of(member_id, standing.home, {}, standing.sums(board))
 
     def sweep(self, partition: int) -> None:
         """Forget what no fact of the partition can reach any more; cheap but for once a day."""
@@ -239,13 +241,13 @@ class Boards:
 
     def table(self, key: BoardKey, places: int = 0, lines: int = 0) -> list[Place]:
         """A board as it stands: so many places (0 = all), on so many lines at most (0 = all who share the last one)."""
-        ranking = self.rankings.get(key)
+        ranking = self._find(key)
         return ranking.table(places, lines) if ranking else []
 
     def members(self, key: BoardKey) -> int:
         """How many have a value on a board."""
-        ranking = self.rankings.get(key)
-        return len(ranking.values) if ranking else 0
+        ranking = self._find(key)
+        return ranking.members if ranking else 0
 
     def bounds(self, span: Span) -> Bounds:
         """The moments of a week or month."""
@@ -284,16 +286,17 @@ class Boards:
 
     def boards_of(self, span: Span) -> Iterator[tuple[BoardKey, list[Place]]]:
         """Every board of a week or month that has a place, in order."""
-        keys = sorted(key for key in self.rankings if (key.period, key.at) == span)
-        return ((key, table) for key in keys if (table := self.rankings[key].table()))
+        for board, sheet in sorted(self._sheets.get(span, {}).items()):
+            for region, group, ranking in sheet.scopes():
+                if table := ranking.table():
+                    yield BoardKey(board, *span, region, group), table
 
     def drop(self, span: Span) -> None:
         """Forget a week or month that is kept elsewhere."""
         period, at = span
         for part in self.parts.values():
             part.standings[period].pop(at, None)
-        for key in [key for key in self.rankings if (key.period, key.at) == span]:
-            del self.rankings[key]
+        self._sheets.pop(span, None)
         self._bounds.pop(span, None)
 
     # -- one fact -----------------------------------------------------------------------------------------------
@@ -348,11 +351,8 @@ class Boards:
                 if standing is None or standing.home == home or not self._takes((period, at), part.clock):
                     continue
                 for board in BOARDS:
-                    if standing.home:
-                        self._put(BoardKey(board, period, at, standing.home), member_id, 0)
                     total = sum(standing.sums(board).values())
-                    if home and total:
-                        self._put(BoardKey(board, period, at, home), member_id, total)
+                    self._sheet(board, (period, at)).moved(member_id, standing.home, home, total)
                 standing.home = home
 
     def _closed(self, part: Part, fact: Told) -> None:
@@ -368,10 +368,11 @@ class Boards:
                 standing = standings.get(fact.member_id)
                 if standing is None or self.bounds(span).start > at or not self._takes(span, fact.decided_at):
                     continue
-                before = (set(standing.talk), set(standing.spend))
+                before = (standing.talk, standing.spend)
                 standing.talk, standing.spend = self._left(person, span)
-                for board, groups in zip(BOARDS, before, strict=True):
-                    self._place(board, span, fact.member_id, standing, groups)
+                for board, sums in zip(BOARDS, before, strict=True):
+                    sheet = self._sheet(board, span)
+                    sheet.all_of(fact.member_id, standing.home, sums, standing.sums(board))
 
     def _left(self, person: Person, span: Span) -> tuple[dict[str, int], dict[str, int]]:
         """The sums of what a member did after its closing. All of that is recent enough to be held row by row."""
@@ -392,36 +393,45 @@ class Boards:
     def _change(
         self, part: Part, fact: Told, board: BoardName, person: Person, day: int, changes: list[tuple[str, int]]
     ) -> None:
+        if not changes:
+            return
+        member_id = fact.member_id
         for span in self._spans_of(day):
-            if not changes or not self._takes(span, fact.decided_at):
+            if not self._takes(span, fact.decided_at):
                 continue
             standings = part.standings[span[0]].setdefault(span[1], {})
-            standing = standings.get(fact.member_id)
+            standing = standings.get(member_id)
             if standing is None:
-                standing = standings[fact.member_id] = Standing(person.home)
-            sums = standing.sums(board)
+                standing = standings[member_id] = Standing(person.home)
+            sums, sheet = standing.sums(board), self._sheet(board, span)
+            before = total = sum(sums.values())
             for group, change in changes:
-                sums[group] = sums.get(group, 0) + change
-            self._place(board, span, fact.member_id, standing, {group for group, _ in changes})
+                held = sums.get(group, 0)
+                sums[group] = held + change
+                total += change
+                sheet.group(group, member_id, held, held + change)
+            sheet.total(member_id, standing.home, before, total)
 
-    def _place(self, board: BoardName, span: Span, member_id: str, standing: Standing, groups: Iterable[str]) -> None:
-        """Put a member where its sums now are: on the programme's board, its region's and these groups'."""
+    def _find(self, key: BoardKey) -> Ranking | None:
+        sheet = self._sheets.get((key.period, key.at), {}).get(key.board)
+        return sheet.find(key.region, key.group_id) if sheet else None
+
+    def _sheet(self, board: BoardName, span: Span) -> Sheet:
+        sheets = self._sheets.get(span)
+        if sheets is None:
+            sheets = self._sheets[span] = {}
+        sheet = sheets.get(board)
+        if sheet is None:
+            places = self.seasons.of_span(span).programme.boards.places
+            sheet = sheets[board] = Sheet(places, lambda: self._rows(board, span))
+        return sheet
+
+    def _rows(self, board: BoardName, span: Span) -> Iterator[Row]:
+        """Everybody on a board: what a scan looks through."""
         period, at = span
-        sums = standing.sums(board)
-        total = sum(sums.values())
-        self._put(BoardKey(board, period, at), member_id, total)
-        if standing.home:
-            self._put(BoardKey(board, period, at, standing.home), member_id, total)
-        for group in groups:
-            if group:
-                self._put(BoardKey(board, period, at, "", group), member_id, sums.get(group, 0))
-
-    def _put(self, key: BoardKey, member_id: str, value: int) -> None:
-        ranking = self.rankings.get(key)
-        if ranking is None:
-            rules = self.seasons.of_span((key.period, key.at))
-            ranking = self.rankings[key] = Ranking(rules.programme.boards.places)
-        ranking.put(member_id, value)
+        for part in self.parts.values():
+            for member_id, standing in part.standings[period].get(at, {}).items():
+                yield member_id, standing.home, standing.sums(board)
 
     def _takes(self, span: Span, clock: int) -> bool:
         """Whether a fact decided at this clock of its partition still counts."""

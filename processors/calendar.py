@@ -42,7 +42,7 @@ class Calendar:
     The boundaries of days are looked up once and remembered; between two of them a moment is only compared.
     """
 
-    __slots__ = ("_day", "_end", "_months", "_start", "_starts", "_zone", "day_starts_at", "zone_name")
+    __slots__ = ("_day", "_end", "_firsts", "_months", "_start", "_starts", "_zone", "day_starts_at", "zone_name")
 
     def __init__(self, zone_name: str, day_starts_at: int) -> None:
         self.zone_name = zone_name
@@ -50,6 +50,7 @@ class Calendar:
         self._zone = zone(zone_name)
         self._starts: dict[int, int] = {}
         self._months: dict[int, int] = {}
+        self._firsts: dict[int, int] = {}
         self._day = self._start = self._end = 0  # the last answer: [start, end) is the day
 
     def day(self, ms: int) -> int:
@@ -87,6 +88,15 @@ class Calendar:
         """The first moment of a programme month (ms)."""
         first = dt.date(month // 12, month % 12 + 1, 1)
         return self.day_start(first.toordinal() - _EPOCH_ORDINAL)
+
+    def first_day(self, month: int) -> int:
+        """The programme day that a programme month begins with."""
+        day = self._firsts.get(month)
+        if day is None:
+            if len(self._firsts) >= _REMEMBERED:
+                self._firsts.clear()
+            day = self._firsts[month] = self.day(self.month_start(month))
+        return day
 
     def year(self, day: int) -> int:
         """The programme year a day lies in."""

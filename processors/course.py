@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from msgspec import Struct
 
 from processors import growth, orders, tasks
-from processors.standards import Levels, Sums, months_back
+from processors.standards import Levels, Sums
 from schemas.member import LEVEL_FROM, TOP, MemberState
 
 if TYPE_CHECKING:
@@ -88,8 +88,8 @@ class Course(Struct):
 
     def ahead(self, limit: int) -> Step | None:
         """Go on without actions until the first step after now, at most to a day."""
-        known, month = len(self.steps), self.month
-        days = {self.levels.calendar.day(self.levels.calendar.month_start(month + n)) for n in range(1, AHEAD_MONTHS)}
+        known, first_day = len(self.steps), self.levels.calendar.first_day
+        days = {first_day(month) for month in range(self.month + 1, self.month + AHEAD_MONTHS)}
         days.add(self.day + 1)
         for day in sorted(day for day in days if day > self.closed):
             if len(self.steps) > known or day > limit:
@@ -120,7 +120,11 @@ class Course(Struct):
 
     def floor(self, at: int) -> int:
         """The floor at a moment."""
-        return max((place for since, place in self.floors if since <= at), default=0)
+        highest = 0
+        for since, place in self.floors:
+            if since <= at and place > highest:
+                highest = place
+        return highest
 
     def _days(self, today: int) -> list[int]:
         """The days up to today on which something changes, oldest first."""
@@ -128,7 +132,7 @@ class Course(Struct):
         days = {*self.bought, *self.rows, *self.tops}
         days |= {day + 1 for day, row in self.rows.items() if row & 1} | {day + 1 for day in self.tops}
         months = range(calendar.month(self.closed), calendar.month(today) + 1)
-        days |= {calendar.day(calendar.month_start(month)) for month in months}
+        days |= {calendar.first_day(month) for month in months}
         days |= {calendar.day(at) for at, _ in self.floors}
         return sorted(day for day in days if self.closed < day <= today)
 
@@ -143,11 +147,12 @@ class Course(Struct):
         self.streak = sums.streak = run
         self.day = day
         self._rise(day, start=True)
-        self._do(day, month)
         row = self.rows.get(day, 0)
         self.streak = run + 1 if row & 1 else 0
-        sums.streak = max(run, self.streak)
-        self._rise(day, start=False)
+        if row or day in self.bought:  # else nothing more is met than at its start
+            self._do(day, month)
+            sums.streak = max(run, self.streak)
+            self._rise(day, start=False)
         sums.streak = self.streak
 
     def window(self, day: int) -> int:
@@ -156,10 +161,12 @@ class Course(Struct):
         month = levels.calendar.month(day)
         if month != self.month:
             self.month = month
-            sums.spend = sum(self.spend.get(it, 0) for it in months_back(month, levels.months))
-            points = sum(self.points.get(it, 0) for it in months_back(month, levels.months))
+            before = month - levels.months
+            sums.spend = sum([amount for it, amount in self.spend.items() if before < it <= month])
+            points = sum([base for it, base in self.points.items() if before < it <= month])
             sums.growth = sums.spend + points * levels.minor
-            sums.slowest = min(self.spend.get(it, 0) for it in months_back(month - 1, levels.pace_months))
+            pace = [amount for it, amount in self.spend.items() if month - levels.pace_months <= it < month]
+            sums.slowest = min(pace) if len(pace) == levels.pace_months else min([0, *pace])
         return month
 
     def _do(self, day: int, month: int) -> None:

@@ -123,6 +123,23 @@ def reverse(state: MemberState, fact: Ledger, points: int, first: int, *, forgiv
     return points
 
 
+def take_back(rules: Rules, state: MemberState, fact: Ledger, points: int, end: int, clock: int) -> int:
+    """Take points of the lot of an end back by the policy of refunds; how many were taken.
+
+    Held ones are pending and go by every policy. `pending_only` leaves active ones (`kept`), and of a lot that has
+    ended nothing is owed (`ended`).
+    """
+    out = held.take_out(state, fact, points) if state.holds else 0
+    if out:
+        cancel(state, fact, out)
+    if out == points:
+        return out
+    if rules.refund_policy == "pending_only" or end <= clock:
+        fact.reason = "kept" if end > clock else "ended"
+        return out
+    return out + reverse(state, fact, points - out, end, forgive=rules.refund_policy == "to_zero")
+
+
 def cancel(state: MemberState, fact: Ledger, points: int) -> None:
     """Take pending points back (`reversed`)."""
     state.pending -= points

@@ -1,14 +1,15 @@
 """Who is on top of a board, exactly, while values move up and down.
 
-A board keeps every value, and beside them, value by value, the members at or above a floor: a few hundred among whom
-all the asked places are. Whoever rises over the floor joins them, whoever falls below leaves; the floor rises when they
-become too many, and a scan of all values sets it anew when they become too few, which is seldom. Equal values share a
-place: 1, 1, 3.
+A board keeps, value by value, the members at or above a floor: a few hundred among whom all the asked places are.
+Whoever rises over the floor joins them, whoever falls below leaves; the floor rises when they become too many, and a
+scan of all values sets it anew when they become too few, which is seldom. The values themselves are kept elsewhere,
+once for all boards of a member: what moves below the floor costs a comparison. Equal values share a place: 1, 1, 3.
 """
 
 from __future__ import annotations
 
 import heapq
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 FLOOR_PLACES = 4
@@ -26,34 +27,33 @@ class Place(NamedTuple):
 
 
 class Ranking:
-    """The values of one board. Only those above 0 have a place; what falls to 0 is forgotten."""
+    """The values of one board. Only those above 0 have a place; what falls to 0 is forgotten.
 
-    __slots__ = ("_above", "_ceiling", "_floor", "_top", "places", "values")
+    `everybody` gives all (member, value) as they stand, for a scan; `members` is how many values are not 0.
+    """
 
-    def __init__(self, places: int) -> None:
-        self.places = places
-        self.values: dict[str, int] = {}
+    __slots__ = ("_above", "_ceiling", "_everybody", "_floor", "_top", "members", "places")
+
+    def __init__(self, places: int, everybody: Callable[[], Iterable[tuple[str, int]]]) -> None:
+        self.places, self._everybody = places, everybody
+        self.members = 0
         self._top: dict[int, set[str]] = {}  # by value, everyone whose value is above 0 and at or above the floor
         self._above = 0  # how many these are
         self._floor = 1
         self._ceiling = CEILING_PLACES * places
 
-    def put(self, member_id: str, value: int) -> None:
-        """Set a member's value."""
-        before = self.values.get(member_id, 0)
-        if value == before:
-            return
-        if value:
-            self.values[member_id] = value
-        else:
-            del self.values[member_id]
-        if before >= self._floor:
+    def move(self, member_id: str, before: int, value: int) -> None:
+        """A member's value was `before` and is another one now; 0 = none."""
+        if not before or not value:
+            self.members += bool(value) - bool(before)
+        floor = self._floor
+        if before >= floor:
             equals = self._top[before]
             equals.discard(member_id)
             if not equals:
                 del self._top[before]
             self._above -= 1
-        if value >= self._floor:
+        if value >= floor:
             self._join(member_id, value)
             if self._above > self._ceiling:
                 self._raise_floor()
@@ -101,7 +101,7 @@ class Ranking:
     def _scan(self) -> None:
         """Look through all values for a floor that leaves enough above it."""
         self._floor, self._above, self._top = 1, 0, {}
-        for member_id, value in self.values.items():
+        for member_id, value in self._everybody():
             if value > 0:
                 self._join(member_id, value)
         self._ceiling = CEILING_PLACES * self.places

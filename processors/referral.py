@@ -307,17 +307,10 @@ def _take_back(
     fact = _entry(in_force, state, body, moment, 0, f"-{row.points}: {why}")
     fact.entry, fact.month, fact.amends, fact.base = "reversed", row.month, row.entry, -row.points
     facts.append(fact)
-    end, policy = in_force.lot_ends[row.month], in_force.refund_policy
     if _unqueue(state, row.entry):
         ledger.cancel(state, fact, row.points)
         return row.points
-    if state.holds and (out := held.take_out(state, fact, row.points)):
-        ledger.cancel(state, fact, out)
-        return out
-    if policy == "pending_only" or end <= moment.clock:
-        fact.reason = "kept" if end > moment.clock else "ended"
-        return 0
-    return ledger.reverse(state, fact, row.points, end, forgive=policy == "to_zero")
+    return ledger.take_back(in_force, state, fact, row.points, in_force.lot_ends[row.month], moment.clock)
 
 
 def _entry(

@@ -232,12 +232,7 @@ def _take_back(rules: Rules, state: MemberState, fact: Ledger, order: Order, owe
         ledger.cancel(state, fact, owed)
         _repend(state, waits, -owed)
         return
-    end = rules.lot_ends[fact.month]
-    if not owed or rules.refund_policy == "pending_only" or end <= clock:
-        if owed:
-            fact.reason = "kept" if end > clock else "ended"
-        return
-    ledger.reverse(state, fact, owed, end, forgive=rules.refund_policy == "to_zero")
+    ledger.take_back(rules, state, fact, owed, rules.lot_ends[fact.month], clock)
 
 
 def _plain(
@@ -258,10 +253,9 @@ def _plain(
     orders.spend(state, month, -less)
     owed = counted * rules.per_unit // rules.minor_units
     fact = _entry(rules, state, claim, action, moment, month)
-    fact.spend, fact.reason = -less, "plain"
     fact.because = f"-{owed}: the order is older than the list, so plain"
-    if rules.refund_policy != "pending_only" and rules.lot_ends[month] > moment.clock:
-        ledger.reverse(state, fact, owed, rules.lot_ends[month], forgive=rules.refund_policy == "to_zero")
+    ledger.take_back(rules, state, fact, owed, rules.lot_ends[month], moment.clock)
+    fact.spend, fact.reason = -less, "plain"
     facts.append(fact)
     order = Order(claim.key, bought_at, claim.amount, less, 0, rules.per_unit, 1, 0, claim.offset, claim.idx)
     _tell(rules, in_force, state, Counted(order, less, whole=False, at=claim.at), action, moment, facts)

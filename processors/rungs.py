@@ -8,6 +8,7 @@ away, and what was paid otherwise is corrected. An action is known with its plac
 
 from __future__ import annotations
 
+import functools
 import struct
 import zlib
 from collections.abc import Iterator
@@ -35,13 +36,23 @@ BROWSE, LIKE, COMMENT, BUY = range(4)
 NAMES = ("browse", "like", "comment", "purchase")
 RUNGS: dict[type[Action], int] = {Browse: BROWSE, Like: LIKE, Comment: COMMENT, Purchase: BUY}
 PLACES_MAX = 256  # pairs of region and group that rows can name; those beyond are known as nowhere
+NOWHERE = ("", "")
 ITEM = struct.Struct("<I")
 
 
 class Ladder:
     """What the programme says of the ladder, compiled."""
 
-    __slots__ = ("items_per_week", "open_items", "points", "rows_max", "within_days", "within_ms")
+    __slots__ = (
+        "bought_max",
+        "items_per_week",
+        "open_items",
+        "points",
+        "rows_max",
+        "seen_max",
+        "within_days",
+        "within_ms",
+    )
 
     def __init__(self, programme: Programme) -> None:
         said = programme.ladder
@@ -51,6 +62,7 @@ class Ladder:
         self.items_per_week = said.items_per_week
         self.open_items = said.open_items
         self.rows_max = said.open_items + programme.limits.ladder_rows
+        self.seen_max, self.bought_max = self.rows_max * ITEM_SEEN.size, self.rows_max * BOUGHT_ITEM.size
 
 
 class Row(NamedTuple):
@@ -132,7 +144,7 @@ def _add(
 ) -> None:
     item = zlib.crc32(item_id.encode())
     key = ITEM.pack(item)
-    known = key in state.ladder or key in state.ladder_buys
+    known = state.ladder.find(key) >= 0 or state.ladder_buys.find(key) >= 0  # `in` costs more: see `identity.look_up`
     if row.rung == BUY:
         if not state.ladder_buys:
             waiting.sooner(state, row.at + rules.orders_ms)
@@ -141,9 +153,9 @@ def _add(
         if not state.ladder:
             waiting.sooner(state, row.at + _seen_ms(rules))
         state.ladder += ITEM_SEEN.pack(item, row.at << 2 | row.rung, row.place)
-    if len(state.ladder) > rules.ladder.rows_max * ITEM_SEEN.size:
+    if len(state.ladder) > rules.ladder.seen_max:
         _forget_some(rules, state)
-    if len(state.ladder_buys) > rules.ladder.rows_max * BOUGHT_ITEM.size:
+    if len(state.ladder_buys) > rules.ladder.bought_max:
         _forget_buys(rules, state)
     if known:
         _judge(Told(rules, state, action, moment, facts), item, item_id)
@@ -403,20 +415,20 @@ def _place(state: MemberState, action: Action) -> int:
         return places.index(pair)
     if len(places) >= PLACES_MAX:
         return 0
-    if not places and pair != ("", ""):
-        places.append(("", ""))
-    places.append(pair)
-    state.ladder_places = _encode(places)
-    return len(places) - 1
+    if not places and pair != NOWHERE:
+        places = (NOWHERE,)
+    state.ladder_places = _encode((*places, pair))
+    return len(places)
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode_places = msgspec.msgpack.Decoder(list[tuple[str, str]]).decode
+_decode_places = functools.lru_cache(msgspec.msgpack.Decoder(tuple[tuple[str, str], ...]).decode)
+"""Most members act in one place, and many in the same: their places are read once."""
 _decode_climbs = msgspec.msgpack.Decoder(list[Climb]).decode
 
 
-def _places(state: MemberState) -> list[tuple[str, str]]:
-    return _decode_places(state.ladder_places) if state.ladder_places else []
+def _places(state: MemberState) -> tuple[tuple[str, str], ...]:
+    return _decode_places(state.ladder_places) if state.ladder_places else ()
 
 
 def _read(written: bytes) -> list[Climb]:

@@ -30,22 +30,24 @@ NAMED = 10
 """How many members are named of those that gain most, and of those that lose."""
 
 
-def parted(own: PartitionState, text: str, holds_from: int, worker_key: tuple[str, str]) -> PartitionState:
+def parted(own: PartitionState, text: str, holds_from: int, key: tuple[str, str]) -> PartitionState:
     """A partition's own state under another programme from `holds_from` on, and under it alone from 0 on.
 
-    Programmes that the log brings later are ignored. `worker_key` (id, public) signs the derived records that the
-    simulation puts into the log; those that are there stay valid.
+    Programmes that the log brings later are ignored, and so are those that wait for a later moment. `key` (id, public)
+    signs the derived and control records that the simulation puts into the log; those that are there stay valid.
     """
     last = own.programmes[-1]
     control = ProgrammeControl(
         id=last.id, number=max(it.number for it in own.programmes) + 1, by="simulate", text=text, holds_from=holds_from
     )
-    programmes = inserted(own.programmes, control, own.clock) if holds_from else [control]
+    before = [it for it in own.programmes if it.holds_from <= holds_from]
+    programmes = inserted(before, control, own.clock) if holds_from else [control]
     return msgspec.structs.replace(
         own,
         programmes=programmes,
         numbers=own.numbers | {series(control): LAST},
-        worker_keys=own.worker_keys | {worker_key[0]: worker_key[1]},
+        staff_keys=own.staff_keys | {key[0]: key[1]},
+        worker_keys=own.worker_keys | {key[0]: key[1]},
     )
 
 
@@ -150,8 +152,8 @@ def compared(live: Mapping[str, Standing], new: Mapping[str, Standing]) -> Diffe
             changes.append(
                 Change(theirs.issued - ours.issued, theirs.net - ours.net, member_id, ours.level, theirs.level)
             )
-    found.gains = heapq.nlargest(NAMED, (it for it in changes if it.issued > 0))
-    found.losses = heapq.nsmallest(NAMED, (it for it in changes if it.issued < 0))
+    found.gains = heapq.nlargest(NAMED, (it for it in changes if (it.issued, it.net) > (0, 0)))
+    found.losses = heapq.nsmallest(NAMED, (it for it in changes if (it.issued, it.net) < (0, 0)))
     return found
 
 
@@ -207,10 +209,17 @@ class Put(NamedTuple):
 
 
 class Patch(NamedTuple):
-    """What is different in a partition's log: offsets of derived records that never came, and those put in."""
+    """What is different in a partition's log: offsets of derived records that never came, those put in, and the bodies
+    of control records that say something else at the same offset.
+    """
 
     gone: frozenset[int]
     put: tuple[Put, ...]
+    said: tuple[tuple[int, bytes], ...] = ()
+
+    def joined(self, other: Patch) -> Patch:
+        """Both; they never speak of the same record."""
+        return Patch(self.gone | other.gone, tuple(sorted(self.put + other.put)), self.said + other.said)
 
 
 UNCHANGED = Patch(frozenset(), ())

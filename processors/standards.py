@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
@@ -25,7 +24,7 @@ class Sums(Struct, gc=False):
     top: bool = False
 
 
-class Standard(NamedTuple):
+class Standard(Struct, frozen=True, gc=False):
     """One level. A limit of -1 is none; S and G must be that much or more, in minor units."""
 
     name: str
@@ -73,6 +72,10 @@ class Levels:
             )
             for step in rules.steps
         )
+        self.asked = tuple((place, one) for place, one in enumerate(self.standards) if one.asked)[::-1]
+        """The levels that have a standard, the highest first."""
+        self._easiest = tuple(_easiest(self.standards[place + 1 :]) for place in range(len(self.standards)))
+        self.topped = tuple(one for one in self.standards if one.top)
         self.streaks = tuple(place for place, one in enumerate(self.standards) if one.streak)
         self.top_days, self.top_members_from = rules.top.days, rules.top.members_from
         self.day_cap = programme.activity.day_cap
@@ -84,14 +87,18 @@ class Levels:
 
     def best(self, sums: Sums, above: int) -> int:
         """The highest level above one whose standard is met, else -1."""
-        for place in range(len(self.standards) - 1, above, -1):
-            if self.standards[place].met(sums):
+        if not self._easiest[above].met(sums):  # nearly always
+            return -1
+        for place, standard in self.asked:
+            if place <= above:
+                break
+            if standard.met(sums):
                 return place
         return -1
 
     def watched(self, sums: Sums) -> bool:
         """Whether the top matters: all else of a standard that asks for it is met."""
-        return any(one.spend <= sums.spend or one.pace <= sums.slowest for one in self.standards if one.top)
+        return any(one.spend <= sums.spend or one.pace <= sums.slowest for one in self.topped)
 
     def shown(self, base: int, bonus: int) -> int:
         """The level of a base level and steps of bonus, which never lift beyond one level."""
@@ -140,6 +147,19 @@ class Levels:
         return f"{whole}.{rest:0{len(str(self.minor - 1))}}" if rest else str(whole)
 
 
+def _easiest(standards: Sequence[Standard]) -> Standard:
+    """What is met by whoever meets any of these standards."""
+    spends = [one for one in standards if one.spend >= 0]
+    return Standard(
+        name="",
+        growth=min((one.growth for one in standards if one.growth >= 0), default=-1),
+        spend=min((one.spend for one in spends), default=-1),
+        pace=min((one.pace for one in spends), default=0),
+        streak=min((one.streak for one in standards if one.streak), default=0),
+        top=False,
+    )
+
+
 def later_by(calendar: Calendar, at: int, months: int) -> int:
     """The same time of day so many calendar months later; a day that the month has not is its last one."""
     day = calendar.day(at)
@@ -147,11 +167,6 @@ def later_by(calendar: Calendar, at: int, months: int) -> int:
     first, after = _first_day(month), _first_day(month + 1)
     then = min(first + date.day - 1, after - 1)
     return min(calendar.day_start(then) + at - calendar.day_start(day), calendar.day_start(then + 1) - 1)
-
-
-def months_back(month: int, many: int) -> Iterable[int]:
-    """So many months up to one."""
-    return range(month - many + 1, month + 1)
 
 
 def _first_day(month: int) -> int:

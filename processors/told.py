@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from processors.ledger import correct, reverse
+from processors.ledger import correct, take_back
 from schemas.actions import Action
 from schemas.facts import Fact, Ledger
 from schemas.member import MemberState
@@ -40,17 +40,9 @@ class Told(NamedTuple):
         fact.amends, fact.base = amends, -points
         if self.refund:
             fact.entry, fact.points, fact.active = "reversed", 0, 0
-            self._reverse(fact, points)
+            take_back(self.rules, self.state, fact, points, self.rules.lot_ends[fact.month], self.moment.clock)
         else:
             fact.entry = "corrected"
             fact.points = fact.active = -points
             correct(self.rules, self.state, fact)
         self.facts.append(fact)
-
-    def _reverse(self, fact: Ledger, points: int) -> None:
-        """What followed is active: the policy for pending points leaves it, and nothing is owed of a lot that ended."""
-        end, policy = self.rules.lot_ends[fact.month], self.rules.refund_policy
-        if policy == "pending_only" or end <= self.moment.clock:
-            fact.reason = "kept" if end > self.moment.clock else "ended"
-            return
-        reverse(self.state, fact, points, end, forgive=policy == "to_zero")

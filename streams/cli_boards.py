@@ -65,6 +65,7 @@ def board(
     at: Annotated[str, typer.Option(help="2026-W10 or 2026-03; without it the present one")] = "",
     region: Annotated[str, typer.Option(help="of the members at home there")] = "",
     group: Annotated[str, typer.Option(help="of what was said and bought there")] = "",
+    places: Annotated[int, typer.Option(min=0, help="the first so many; 0 = all")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="for a machine")] = False,
 ) -> None:
     """Show a board: from the boards process while it is held there, else as it was made final."""
@@ -73,6 +74,8 @@ def board(
     found = _held(invocation.settings, name, asked)
     if found is None:
         found = _past(invocation.settings, key_of(None, name, asked))
+    if places:
+        found.places = [line for line in found.places if line.place <= places]
     if as_json:
         print(json.dumps(msgspec.to_builtins(found), indent=2, ensure_ascii=False))
         return

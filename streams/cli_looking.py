@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import multiprocessing
 import os
@@ -29,10 +30,11 @@ from streams.errors import UsageError
 from streams.explain import Explainer, Line, Told, as_data
 from streams.log_reader import LogReader
 from streams.member_log import MemberLog
-from streams.simulate import Asked, Pool, Simulated, Simulation, check_facts
+from streams.simulate import Asked, Simulated, Simulation, check_facts
 from streams.simulate_partition import EVERYBODY, Outcome, Task, begin_process, in_process
+from streams.simulate_population import Given, Result
 from streams.simulate_words import as_data as as_figures
-from streams.simulate_words import money_of, tables, worth_words
+from streams.simulate_words import made_words, money_of, otherwise_words, tables, worth_words
 from streams.wiring import Invocation, run
 
 
@@ -131,16 +133,13 @@ def simulate(
     if asked.sample != EVERYBODY:
         print(f"{asked.sample / EVERYBODY:.2%} of the members, by hash")
     if text:
-        print(
-            "strays and what members bring about for each other are made anew; awards and thresholds are the live ones"
-        )
+        print(made_words(done))
     for table in tables(done, money, proposed) if text or worth else ():
         invocation.out.print(table)
     if proposed.proposed != proposed.now:
         print(worth_words(done, proposed))
     if text:
-        otherwise = f"{done.rederived:,} derived otherwise"
-        print(f"{done.difference.changed:,} members differ; {done.records:,} records, {otherwise}")
+        print(otherwise_words(done))
 
 
 async def _simulate(
@@ -158,7 +157,7 @@ async def _simulate(
     ):
         async with invocation.store() as store, LogReader(settings.kafka.bootstrap, names.actions.name) as reader:
             with bar(invocation, "folding partitions", None) as advance:
-                pool = _pool(executor, settings.kafka.bootstrap, advance)
+                pool = Processes(executor, settings.kafka.bootstrap, advance)
                 simulation = Simulation(settings, store, reader, pool, skips, Path(folder), begin=begin)
                 rules = await simulation.in_force()
                 _check_worth(rules, worth)
@@ -170,20 +169,26 @@ async def _simulate(
             return await simulation.other(lived, asked), rules, facts
 
 
-def _pool(executor: Executor, bootstrap: str, advance: Callable[[int], None]) -> Pool:
-    """Tasks over the processes."""
+class Processes:
+    """The work of a simulation over processes of our own."""
 
-    async def work(tasks: Sequence[Task]) -> list[Outcome]:
+    def __init__(self, executor: Executor, bootstrap: str, advance: Callable[[int], None]) -> None:
+        self.executor, self.bootstrap, self.advance = executor, bootstrap, advance
+
+    async def fold(self, tasks: Sequence[Task]) -> list[Outcome]:
+        """Fold partitions of the log."""
+        return await self.work(functools.partial(in_process, self.bootstrap), tasks)
+
+    async def work(self, function: Callable[[Given], Result], given: Sequence[Given]) -> list[Result]:
+        """A function of each of the given, at most one a process at a time."""
         loop = asyncio.get_running_loop()
 
-        async def one(task: Task) -> Outcome:
-            outcome = await loop.run_in_executor(executor, in_process, bootstrap, task)
-            advance(1)
-            return outcome
+        async def one(it: Given) -> Result:
+            result = await loop.run_in_executor(self.executor, function, it)
+            self.advance(1)
+            return result
 
-        return await asyncio.gather(*map(one, tasks))
-
-    return work
+        return await asyncio.gather(*map(one, given))
 
 
 def days_of(text: str) -> int:

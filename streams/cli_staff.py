@@ -20,6 +20,7 @@ from streams.analytics import open_reader
 from streams.cli_inspect import imports
 from streams.cli_operations import AsJson, bar
 from streams.errors import InputInvalid, TotalsDiffer, UsageError
+from streams.failpoints import Failpoints, parse
 from streams.keys import private_key
 from streams.staff_records import Desk, Signer, read_lines
 from streams.wiring import Invocation, broker, run
@@ -260,5 +261,6 @@ async def _desk(invocation: Invocation, signer: Signer, patience: float) -> Asyn
         rules = Versions(states[0].programmes, states[0].clock).in_force
         if rules is None:
             raise UsageError("no programme is in force", remedy="is a worker running?")
-        desk = Desk(settings, invocation.topics.actions.name, store, patience)
+        fail = Failpoints(parse(invocation.environ.get("CRASH_AT", "")))
+        desk = Desk(settings, invocation.topics.actions.name, store, patience, fail)
         yield desk, rules.programme.points.worth.now

@@ -27,6 +27,7 @@ POINTS = (
     "dispatcher.after_intent",  # the journal says that a try begins, nothing was posted
     "boards.awarded",  # awards are in the log, the places of their boards are nowhere
     "boards.published",  # places are on their topic, nothing was stored
+    "staff.appended",  # some records of a file are in the log, and perhaps not all
     "dispatcher.after_post",  # the receiver has answered, the journal does not know
 )
 

@@ -4,11 +4,12 @@
 2 From there it is folded under the other programme.
 3 What one partition makes for another (strays, referrals, echoes) takes the place of what the log holds of it, at the
   same moments; partitions for which that differs are folded again, until nothing differs any more.
-4 Members are compared, partition by partition.
+4 So do awards of boards and thresholds, which all partitions make together (`simulate_population.py`); not of a
+  sample, for these are of everybody.
+5 Members are compared, partition by partition.
 
-Awards of boards and thresholds of the population are those of the log. Nothing live is touched: the log is read, states
-are in memory, images and members in a folder that is removed. Actions are replayed from Kafka; ClickHouse holds facts,
-which another programme would not have made.
+Nothing live is touched: the log is read, states are in memory, images and members in a folder that is removed. Actions
+are replayed from Kafka; ClickHouse holds facts, which another programme would not have made.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ import os
 from array import array
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 from msgspec import Struct
 
+from processors.awards import Parting
 from processors.output import Failure
 from processors.programme import Rules
 from processors.simulate import UNCHANGED, Difference, Origin, Patch, Standing, compared, patch_of
@@ -35,14 +38,25 @@ from streams import snapshot
 from streams.errors import StateLost, TotalsDiffer, UsageError
 from streams.replay import Source
 from streams.simulate_partition import EVERYBODY, Outcome, Task, hash_of
+from streams.simulate_population import NOTHING, Given, Result, Together
 from streams.store import Header, StateStore
 
 ROUNDS = 8
 """How often partitions are folded again for what others make. What follows from a derived record has so far brought
 about no third one, so two rounds settle it; more than these are a fault."""
 
-Pool = Callable[[Sequence[Task]], Awaitable[list[Outcome]]]
-"""Runs tasks, several at a time; outcomes in the order of the tasks."""
+
+class Pool(Protocol):
+    """Several processes."""
+
+    async def fold(self, tasks: Sequence[Task]) -> list[Outcome]:
+        """Fold partitions, several at a time; outcomes in the order of the tasks."""
+        ...
+
+    async def work(self, function: Callable[[Given], Result], given: Sequence[Given]) -> list[Result]:
+        """A function of each of the given, likewise."""
+        ...
+
 
 LOG_GONE = """actions that Kafka no longer holds cannot be replayed, ClickHouse has only facts: begin with a snapshot
 (--from FOLDER), and simulate what came after it"""
@@ -65,6 +79,9 @@ class Simulated(Struct, frozen=True):
     rounds: int
     rederived: int  # derived records that differ, came otherwise or not at all
     difference: Difference
+    awards: int = 0  # that are given otherwise
+    thresholds: int = 0  # records of thresholds with other values
+    live: tuple[str, ...] = ()  # what stays as it was lived: of a sample, or of a log without its beginning
 
 
 class Simulation:
@@ -97,13 +114,18 @@ class Simulation:
         """The same under the other programme, and what differs."""
         rounds, patches, new = 0, dict.fromkeys(self.partitions, UNCHANGED), dict[int, Outcome]()
         again: Sequence[int] = list(self.partitions)
-        secret = os.urandom(32)
+        secret, together = os.urandom(32), self._together(lived, asked)
+        common, rederived = NOTHING, 0
         while again and asked.text:
             if (rounds := rounds + 1) > ROUNDS:
                 raise StateLost(f"after {ROUNDS} rounds partitions still make other records for each other", remedy="")
             tasks = [self._other(lived, asked, p, patches[p], secret) for p in again]
-            new |= {outcome.partition: outcome for outcome in await self.pool(tasks)}
+            new |= {outcome.partition: outcome for outcome in await self.pool.fold(tasks)}
             found = {p: await self._patch(lived, new, p) for p in self.partitions}
+            rederived = sum(len(patch.gone) + len(patch.put) for patch in found.values())
+            if together is not None:
+                common = await together.changes(new, again)
+                found = {p: patch.joined(common.patches[p]) for p, patch in found.items()}
             again = [p for p in self.partitions if found[p] != patches[p]]
             patches = found
         difference = Difference()
@@ -114,9 +136,41 @@ class Simulation:
             parted_at=lived.holds_from,
             until=max(outcome.clock for outcome in lived.outcomes.values()),
             rounds=rounds,
-            rederived=sum(len(patch.gone) + len(patch.put) for patch in patches.values()),
+            rederived=rederived,
             difference=difference,
+            awards=common.awards,
+            thresholds=common.thresholds,
+            live=self._stays(lived, asked) if asked.text else (),
         )
+
+    def _together(self, lived: Lived, asked: Asked) -> Together | None:
+        """What compares awards and thresholds; None for a sample, which has neither."""
+        if not asked.text or asked.sample != EVERYBODY:
+            return None
+        number = max(it.number for outcome in lived.outcomes.values() for it in outcome.programmes) + 1
+        other = ProgrammeControl(
+            id="programme", number=number, by="simulate", text=asked.text, holds_from=lived.holds_from
+        )
+        offsets = {p: task.part_at for p, task in lived.tasks.items()}
+
+        async def place(partition: int, at: int) -> int:
+            return await self._place(partition, at, lived.tasks[partition].until)
+
+        return Together(
+            lived.outcomes,
+            Parting(lived.holds_from, offsets),
+            other,
+            self.source,
+            self.pool.work,
+            place,
+            has_all=lived.has_all,
+        )
+
+    @staticmethod
+    def _stays(lived: Lived, asked: Asked) -> tuple[str, ...]:
+        if asked.sample != EVERYBODY:
+            return ("awards", "thresholds")
+        return () if lived.has_all else ("thresholds", "awards of boards that began before")
 
     async def lived(self, asked: Asked) -> Lived:
         """Fold every partition as it was. Raises `StateLost` where the log no longer reaches back far enough."""
@@ -125,11 +179,11 @@ class Simulation:
         if asked.days:
             clocks = [_own(heads[p], p).clock for p in self.partitions]
             holds_from = max(clocks) - asked.days * 86_400_000
-        tasks = {p: await self._task(p, heads[p], holds_from, asked.sample) for p in self.partitions}
-        outcomes = {outcome.partition: outcome for outcome in await self.pool(list(tasks.values()))}
+        tasks = {p: await self._task(p, heads[p], holds_from, asked) for p in self.partitions}
+        outcomes = {outcome.partition: outcome for outcome in await self.pool.fold(list(tasks.values()))}
         return Lived(tasks, outcomes, holds_from)
 
-    async def _task(self, partition: int, header: Header | None, holds_from: int, sample: int) -> Task:
+    async def _task(self, partition: int, header: Header | None, holds_from: int, asked: Asked) -> Task:
         """How a partition is folded as it was lived, from the log's first record or an image."""
         _own(header, partition)
         assert header is not None
@@ -163,7 +217,8 @@ class Simulation:
             folder=self.folder,
             begin=begin,
             skip=dict(await self.skips(partition)),
-            sample=sample,
+            sample=asked.sample,
+            has_rows=bool(asked.text) and asked.sample == EVERYBODY,
         )
 
     async def _founded(self, partition: int, until: int) -> int:
@@ -213,6 +268,11 @@ class Lived(Struct, frozen=True):
     tasks: dict[int, Task]
     outcomes: dict[int, Outcome]
     holds_from: int
+
+    @property
+    def has_all(self) -> bool:
+        """Whether every partition was folded from its first record on."""
+        return all(task.start == 0 for task in self.tasks.values())
 
     def parted(self, origin: Origin) -> bool:
         """Whether a cause lies after the moment where the programmes part, in its own partition."""

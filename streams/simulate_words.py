@@ -46,6 +46,9 @@ def as_data(it: Simulated, live: Money, new: Money) -> dict[str, Any]:
         "until": it.until,
         "rounds": it.rounds,
         "rederived": it.rederived,
+        "awards": it.awards,
+        "thresholds": it.thresholds,
+        "as_lived": list(it.live),
         "members_changed": difference.changed,
         "total": _pair(difference.total, live, new),
         "by": {
@@ -137,3 +140,18 @@ def worth_words(it: Simulated, new: Money) -> str:
         f"a worth of {new.proposed} instead of {new.now} thousandths costs {new.text(cost)} {new.unit} on "
         f"{it.difference.total.new.net:,} points owed"
     )
+
+
+def made_words(it: Simulated) -> str:
+    """What is made anew beside points and levels, and what stays as it was lived."""
+    if not it.live:
+        return "strays, what members bring about for each other, awards and thresholds are made anew"
+    return (
+        f"strays and what members bring about for each other are made anew; {' and '.join(it.live)} are the live ones"
+    )
+
+
+def otherwise_words(it: Simulated) -> str:
+    """How many members differ, of how many records, and what these brought about otherwise."""
+    found = f"{it.difference.changed:,} members differ; {it.records:,} records, {it.rederived:,} derived otherwise"
+    return f"{found}, {it.awards:,} awards given otherwise, {it.thresholds:,} records of thresholds with other values"

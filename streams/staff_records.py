@@ -126,8 +126,15 @@ def _csv_rows(text: str, bad: BadLines) -> list[tuple[int, dict[str, Any]]]:
 class Desk:
     """The log and the members' states, as the commands of staff need them."""
 
-    def __init__(self, settings: Settings, topic: str, store: StateStore, patience_s: float) -> None:
-        self.settings, self.topic, self.store, self.patience_s = settings, topic, store, patience_s
+    def __init__(
+        self,
+        settings: Settings,
+        topic: str,
+        store: StateStore,
+        patience_s: float,
+        fail: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self.settings, self.topic, self.store, self.patience_s, self.fail = settings, topic, store, patience_s, fail
 
     async def states(self, members: Iterable[str]) -> dict[str, MemberState]:
         """The states of those members that the log knows, as last committed."""
@@ -180,6 +187,7 @@ class Desk:
                 ]
                 for sent in await asyncio.wait_for(asyncio.gather(*waiting), ANSWER_S):
                     ends[sent.partition] = max(ends.get(sent.partition, 0), sent.offset + 1)
+                self.fail("staff.appended")
                 progress(len(waiting))
         await self.decided(ends)
 

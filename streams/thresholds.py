@@ -6,7 +6,7 @@ every order of rows give the same record. A value without members is left out: n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from processors.programme import Rules
@@ -88,12 +88,26 @@ def taken(reader: Reader, log: str, rules: Rules, day: int) -> dict[str, Cuts]:
     def counts(sql: str) -> Counts:
         return [(int(value), int(members)) for value, members in reader.query(sql, params)]
 
+    return cuts_of(
+        {
+            "community": counts(COMMUNITY),
+            "recency": counts(OF_BUYERS.format("recency")),
+            "frequency": counts(OF_BUYERS.format("frequency")),
+            "spend": counts(SPEND_OF_BUYERS),
+            "abc": counts(SPEND),
+        },
+        rules,
+    )
+
+
+def cuts_of(counts: Mapping[str, Counts], rules: Rules) -> dict[str, Cuts]:
+    """The cuts of all that is counted; one that nobody has any of is left out."""
     found = {
-        "community": top(counts(COMMUNITY), rules.programme.levels.top.percent),
-        "recency": quintiles(counts(OF_BUYERS.format("recency"))),
-        "frequency": quintiles(counts(OF_BUYERS.format("frequency"))),
-        "spend": quintiles(counts(SPEND_OF_BUYERS)),
-        "abc": classes(counts(SPEND)),
+        "community": top(counts["community"], rules.programme.levels.top.percent),
+        "recency": quintiles(counts["recency"]),
+        "frequency": quintiles(counts["frequency"]),
+        "spend": quintiles(counts["spend"]),
+        "abc": classes(counts["abc"]),
     }
     return {name: cuts for name, cuts in found.items() if cuts.members}
 

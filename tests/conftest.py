@@ -6,12 +6,30 @@ import shutil
 from collections.abc import Iterator
 from typing import NoReturn
 
+import hypothesis
 import pytest
 import structlog
 
 from infra.stack import Stack
 
+# How long an example takes is no property of it on a shared machine; what fails is printed so that it can be replayed.
+hypothesis.settings.register_profile(
+    "shared machines",
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    print_blob=True,
+)
+hypothesis.settings.load_profile("shared machines")
+
 NOTHING_MAY_SKIP = "MEMBERFLOW_TEST_NO_SKIP"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What tests recorded of themselves (`record_property`): their seeds, and what came of them."""
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            for name, value in report.user_properties if getattr(report, "when", "") == "call" else ():
+                terminalreporter.write_line(f"{report.nodeid}: {name} {value}")
 
 
 def absent(reason: str) -> NoReturn:

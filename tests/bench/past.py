@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import random
 import secrets
 import zlib
@@ -80,7 +81,8 @@ def lived(partition: int, identity: Identity, topic: str, first: Record, members
 def _state(rng: random.Random, number: int, ordinal: int, clock: int) -> MemberState:
     """A member who was here two days ago and bought ten days ago, so no tier is due while we measure."""
     day = clock // DAY_MS
-    month = 24_300 + day // 30 % 12
+    date = dt.datetime.fromtimestamp(clock / 1000, dt.UTC)
+    month = date.year * 12 + date.month - 1
     region, group = f"r:{REGIONS[number % 5]}", f"g:g{number % 200}"
     places = (PLACE.pack(zlib.crc32(place.encode()), day - 2, rng.getrandbits(40) | 1) for place in (region, group))
     ends = [clock + (12 - back) * 30 * DAY_MS for back in range(MONTHS, 0, -1)]
@@ -99,6 +101,7 @@ def _state(rng: random.Random, number: int, ordinal: int, clock: int) -> MemberS
         check_in_bits=rng.getrandbits(40) & ~0b111,
         weights=rng.randbytes(2 * WEIGHT_DAYS).translate(SMALL),
         first_at=clock - 90 * DAY_MS,
+        tasks_until=clock - 50 * DAY_MS,  # as of anybody who came three months ago
         first_own=clock - 90 * DAY_MS,
         last_own=clock - 2 * DAY_MS,
         last_present=clock - 2 * DAY_MS,

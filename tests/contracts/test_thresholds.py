@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import random
-from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from processors.population import Population, added, decode
 from schemas import facts
 from schemas.facts import Fact, Ledger, Score
 from schemas.settings import ClickHouse
 from streams.analytics import AnalyticsStore
-from streams.thresholds import behind, quintiles, record, taken, top
+from streams.thresholds import behind, cuts_of, record, taken
+from tests.oracles.population import cuts
 from tests.processors.story import DAY, RULES, START
 from tests.rows import blocks_of
 
@@ -71,29 +72,25 @@ def test_they_are_those_of_the_facts(store: AnalyticsStore) -> None:
         store.insert(block)
         store.insert(block)  # again: nothing counts twice
     found = taken(store, "live-1", RULES, TODAY)
-    days: dict[str, Counter[int]] = defaultdict(Counter)
-    net: dict[str, Counter[str]] = defaultdict(Counter)
-    last: dict[str, dict[str, int]] = defaultdict(dict)
-    for fact in told:
-        day = RULES.calendar.day(fact.effective_at)
-        if getattr(fact, "action", "") in ("message", "check_in", "like") and TODAY - 30 < day <= TODAY:
-            days[fact.member_id][day] += getattr(fact, "weight", 0)
-        if isinstance(fact, Ledger) and fact.order_id:
-            net[fact.member_id][fact.order_id] += fact.spend
-            if fact.rule == "purchase":
-                last[fact.member_id][fact.order_id] = fact.effective_at
-    sums = Counter(sum(min(weight, 30_000) for weight in of.values()) for of in days.values())
-    assert found["community"] == top(sorted(sums.items()), 10)
-    standing = {m: [o for o, amount in of.items() if amount > 0] for m, of in net.items()}
-    buyers = {m: of for m, of in standing.items() if of}
-    end = RULES.calendar.day_start(TODAY + 1)
-    recency = Counter((end - max(last[m][o] for o in of)) // DAY for m, of in buyers.items())
-    assert found["recency"] == quintiles(sorted(recency.items()))
-    assert found["frequency"] == quintiles(sorted(Counter(len(of) for of in buyers.values()).items()))
-    assert found["spend"] == quintiles(sorted(Counter(sum(net[m].values()) for m in buyers).items()))
-    assert found["abc"].members == len(buyers)
+    assert found == cuts(told, RULES, TODAY)
+    assert set(found) == {"community", "recency", "frequency", "spend", "abc"}
+    assert found["abc"].members == found["recency"].members
     control = record(found, RULES, TODAY, "op", "daily")
     assert control.values["community"] == [found["community"].values[0] / 1000]
+
+
+def test_a_fold_of_the_facts_counts_as_the_engine_does(store: AnalyticsStore) -> None:
+    told = [facts.encode(fact) for fact in population()]
+    for block in blocks_of(told):
+        store.insert(block)
+    folded = [Population([RULES]), Population([RULES])]  # of two partitions
+    for raw in told:
+        fact = decode(raw)
+        folded[int(fact.member_id[1:]) % 2].add(fact)
+    for today in (TODAY - 20, TODAY - 1, TODAY, TODAY + 20, TODAY + 400):
+        counts = added(one.counts(RULES, today) for one in folded)
+        assert cuts_of(counts, RULES) == taken(store, "live-1", RULES, today)
+        assert cuts_of(counts, RULES) == cuts(population(), RULES, today)
 
 
 def test_before_any_fact_nothing_is_guessed(store: AnalyticsStore) -> None:

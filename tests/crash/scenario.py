@@ -17,6 +17,7 @@ from schemas.facts import Ledger
 from streams.store import Dump
 from tests.crash.fold import Replay, replay
 from tests.crash.world import CALLS, POINTS, Trouble, World
+from tests.happened import KINDS, happened
 
 STEPS = 40
 PEACE_SECONDS = 3_000.0
@@ -235,6 +236,9 @@ class Scenario:
             pures.append(pure)
         self._strays_count_once()
         self._derived_count_once(pures)
+        told = happened(fact_codec.decode(value) for pure in pures for value in pure.facts)
+        for kind in KINDS:
+            self.world.counts[kind] += told[kind]
 
     def _published(self, topic: str, partition: int) -> list[bytes]:
         return [record.value or b"" for record in self.world.log.read(topic, partition)]

@@ -13,6 +13,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from processors.partitioner import partition_of
 from processors.signature import public_text, seal
+from schemas import facts as fact_codec
+from schemas.facts import PointsHeld
 from schemas.records import (
     Cause,
     Control,
@@ -92,6 +94,7 @@ class Traffic:
         self.rnd, self.log, self.topics, self.text = rnd, log, topics, text
         self.members = [f"m-{number}" for number in range(rnd.choice((3, 12, 40)))]
         self.sent: list[tuple[str, dict[str, Any]]] = []
+        self.staffed: list[tuple[str, dict[str, Any]]] = []
         self.programmes = 1
         self.strays = 0
         for partition in range(topics.actions.partitions):
@@ -116,9 +119,10 @@ class Traffic:
             self._tick,
             self._mark,
             self._signed,
+            self._staff,
             self._burst,
         )
-        rnd.choices(kinds, (70, 8, 3, 6, 6, 2, 3, 1))[0]()
+        rnd.choices(kinds, (70, 8, 3, 6, 6, 2, 2, 4, 2))[0]()
 
     def change_programme(self) -> None:
         """Another version for all partitions, or for some of them now and for the others soon."""
@@ -197,7 +201,7 @@ class Traffic:
 
     def _send(self, member: str, action: dict[str, Any]) -> None:
         self.sent.append((member, action))
-        partition = partition_of(member, self.topics.actions.partitions)
+        partition = self._home(member)
         if self.rnd.random() < 0.06:
             partition = self.rnd.randrange(self.topics.actions.partitions)
         self._append(partition, msgspec.json.encode(action), key=member.encode())
@@ -235,26 +239,13 @@ class Traffic:
         self.log.mark(self.topics.actions.name, self._any(), self.rnd.choice((1, 1, 2, 9)))
 
     def _signed(self) -> None:
-        """Control, staff and derived records, by those who may and by those who may not."""
+        """Control, staff and derived records by those who may not, and a control record by one who may."""
         member = self.rnd.choice(self.members)
-        head = {
-            "reason": "sorry",
-            "operator": "ann",
-            "approved_by": "bob",
-            "event_id": f"a-{len(self.sent)}",
-            "source": "desk",
-            "member_id": member,
-            "occurred_at": instant(self.log.now),
-        }
-        said: dict[str, Any] = {"action": "adjust", "batch_id": f"b-{self.rnd.randrange(3)}"}
-        given = said | {"kind": "points", "points": self.rnd.choice((5, 200, -30)), "row": self.rnd.randrange(3)}
-        undone = said | {"kind": "undo_batch"}
-        body = msgspec.json.encode(head | self.rnd.choice((given, given, undone, BROUGHT)))
+        body = msgspec.json.encode(self._head(member) | BROUGHT)
         cause = Cause(self.topics.log, 0, 10**9, 0)
         forged = msgspec.json.encode(Forward(cause=cause, member_id=member, value=b"{}"))
         value = self.rnd.choice(
             (
-                seal(SignedStaff, "staff", STAFF, body),
                 seal(SignedStaff, "staff", STRANGER, body),
                 seal(SignedDerived, "workers", STRANGER, forged),
                 control(GoLive(id="live", number=1, by="ann", approved_by="bob")),
@@ -262,7 +253,81 @@ class Traffic:
                 control(GoLive(id="live", number=9, by="eve", approved_by="bob"), key=STRANGER),
             )
         )
-        self._append(partition_of(member, self.topics.actions.partitions), value)
+        self._append(self._home(member), value)
+
+    def _staff(self) -> None:
+        """What two of staff decide: points, holds, entries and batches undone, members brought along; some twice."""
+        rnd = self.rnd
+        member = rnd.choice(self.members)
+        made = (self._points, self._judged, self._reversed, self._undone, self._brought)
+        member, said = rnd.choices(made, (4, 4, 2, 1, 2))[0](member)
+        if self.staffed and rnd.random() < 0.1:
+            member, body = rnd.choice(self.staffed)
+        else:
+            body = self._head(member) | said
+            self.staffed.append((member, body))
+        self._append(self._home(member), seal(SignedStaff, "staff", STAFF, msgspec.json.encode(body)))
+
+    def _head(self, member: str) -> dict[str, Any]:
+        return {
+            "reason": "sorry",
+            "operator": "ann",
+            "approved_by": "bob",
+            "event_id": f"a-{len(self.sent)}-{len(self.staffed)}",
+            "source": "desk",
+            "member_id": member,
+            "occurred_at": instant(self.log.now),
+        }
+
+    def _points(self, member: str) -> tuple[str, dict[str, Any]]:
+        """Given or taken, half of them as a row of a batch; a row that was booked comes again under another id."""
+        batched = self._booked("batch_id")
+        if batched and self.rnd.random() < 0.2:
+            by, body = self.rnd.choice(batched)
+            return by, {name: body[name] for name in ("action", "kind", "points", "batch_id", "row")}
+        said: dict[str, Any] = {"action": "adjust", "kind": "points", "points": self.rnd.choice((5, 200, -30))}
+        if self.rnd.random() < 0.5:
+            said |= {"batch_id": f"b-{self.rnd.randrange(3)}", "row": len(self.staffed)}
+        return member, said
+
+    def _judged(self, member: str) -> tuple[str, dict[str, Any]]:
+        """A hold that facts have told of, one of the last: perhaps it has ended since."""
+        kind = self.rnd.choice(("release", "reverse"))
+        if held := self._held():
+            one = self.rnd.choice(held[-4:])
+            return one.member_id, {"action": "adjust", "kind": kind, "hold_id": one.hold_id}
+        return member, {"action": "adjust", "kind": kind, "hold_id": "0" * 32}
+
+    def _held(self) -> list[PointsHeld]:
+        """All holds so far, as whoever judges them reads it from the facts."""
+        partitions = range(self.topics.actions.partitions)
+        values = [record.value or b"" for p in partitions for record in self.log.read(self.topics.facts.name, p)]
+        facts = [fact_codec.decode(value) for value in values if b'"points.held"' in value]
+        return sorted((fact for fact in facts if isinstance(fact, PointsHeld)), key=lambda fact: fact.decided_at)
+
+    def _reversed(self, member: str) -> tuple[str, dict[str, Any]]:
+        """An entry of staff, now and then one that nobody knows."""
+        booked = self._booked("points")
+        if not booked or self.rnd.random() < 0.1:
+            return member, {"action": "adjust", "kind": "reverse", "refers_to": "a-nobody"}
+        by, body = self.rnd.choice(booked[-9:])
+        return by, {"action": "adjust", "kind": "reverse", "refers_to": body["event_id"]}
+
+    def _undone(self, member: str) -> tuple[str, dict[str, Any]]:
+        """What a batch did to a member."""
+        batched = self._booked("batch_id")
+        by, batch = self.rnd.choice([(by, body["batch_id"]) for by, body in batched] or [(member, "b-0")])
+        return by, {"action": "adjust", "kind": "undo_batch", "batch_id": batch}
+
+    def _booked(self, field: str) -> list[tuple[str, dict[str, Any]]]:
+        """Points of staff so far that have this field."""
+        return [(by, body) for by, body in self.staffed if body.get("kind") == "points" and field in body]
+
+    def _brought(self, member: str) -> tuple[str, dict[str, Any]]:
+        return member, BROUGHT
+
+    def _home(self, member: str) -> int:
+        return partition_of(member, self.topics.actions.partitions)
 
     def _any(self) -> int:
         return self.rnd.randrange(self.topics.actions.partitions)

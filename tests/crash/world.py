@@ -28,6 +28,7 @@ from streams.worker import Worker
 from tests.crash.fold import replay
 from tests.crash.traffic import WORKERS, Traffic
 from tests.doubles import Died, Line, ListConsumer, ListPublisher, MemoryLog, StoreLink
+from tests.happened import KINDS
 
 POINTS = ("chunk.fetched", "chunk.decided", "publish.half", "chunk.published", "chunk.committed")
 CALLS = ("send", "ack", "commit", "load", "acquire")
@@ -51,6 +52,7 @@ FAULTS = (
     "resumed",
     *(f"referral {kind}" for kind in ("accepted", "completed", "moved", "undone")),
     *(f"echo {kind}" for kind in ("reply", "like", "comment", "share")),
+    *KINDS,
 )
 LOG = "crash-1"
 

@@ -1,4 +1,5 @@
 """Load for the chaos test: members with duplicates, strays, poison and actions that were due long ago, from one seed.
+Who joins was invited by another member, who speaks and likes answers one; with `staff`, staff decide among it.
 
 A batch that was not acknowledged is sent again with the same ids, as senders must; so the log holds more than was
 meant, and every event still counts once.
@@ -18,6 +19,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from processors.partitioner import partition_of
+from tests.e2e.chaos_staff import Staff
 
 DAY = 86_400
 TURN_SECONDS = 0.2
@@ -32,16 +34,32 @@ KINDS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("refund", {"currency": "CNY"}),
     ("redeem", {"points": 100, "reward": "cup"}),
     ("redeem_cancel", {}),
+    ("join", {}),
 )
+TO_OTHERS: dict[str, Callable[[str], dict[str, Any]]] = {
+    "join": lambda other: {"referrer_id": other},
+    "message": lambda other: {"reply_to": {"event_id": "e-0", "member_id": other}},
+    "like": lambda other: {"author_id": other},
+    "share": lambda other: {"author_id": other},
+}
+"""What makes an action one that another member, mostly of another partition, hears of."""
 
 
 class Load:
     """Sends until told to stop. `now` is the world's clock in seconds: senders have one."""
 
     def __init__(
-        self, bootstrap: str, topic: str, partitions: int, seed: int, rate: int, now: Callable[[], float]
+        self,
+        bootstrap: str,
+        topic: str,
+        partitions: int,
+        seed: int,
+        rate: int,
+        now: Callable[[], float],
+        staff: Staff | None = None,
     ) -> None:
         self.bootstrap, self.topic, self.partitions, self.rate, self.now = bootstrap, topic, partitions, rate, now
+        self.staff = staff
         self.rnd = Random(seed)
         self.numbers = 0
         self.recent: list[tuple[int, bytes, bytes]] = []
@@ -55,6 +73,7 @@ class Load:
         """A batch each turn, as many as the rate asks."""
         loop = asyncio.get_running_loop()
         began = loop.time()
+        listening = asyncio.create_task(self.staff.listen()) if self.staff else None
         while not self.stopping:
             due = int((loop.time() - began) * self.rate) - self.meant
             batch = [self._record() for _ in range(min(due, self.rate))]
@@ -63,6 +82,10 @@ class Load:
                 self.resent += len(batch)
             await asyncio.sleep(TURN_SECONDS)
         await self._close()
+        if listening:
+            listening.cancel()
+            with suppress(asyncio.CancelledError):
+                await listening
 
     async def _sent(self, batch: list[tuple[int, bytes, bytes]]) -> bool:
         """Whether all of it was acknowledged."""
@@ -100,7 +123,10 @@ class Load:
         member = f"m-{self.rnd.randrange(MEMBERS)}"
         home = partition_of(member, self.partitions)
         partition = self.rnd.randrange(self.partitions) if draw > 0.98 else home
-        record = (partition, member.encode(), self._action(member))
+        if self.staff and 0.97 < draw <= 0.98:
+            record = self.staff.record(member)
+        else:
+            record = (partition, member.encode(), self._action(member))
         self.recent = [*self.recent[-500:], record]
         return record
 
@@ -119,6 +145,8 @@ class Load:
             "region": self.rnd.choice(["east", "west"]),
             **fields,
         }
+        if name in TO_OTHERS and self.rnd.random() < 0.5:
+            action |= TO_OTHERS[name](f"m-{self.rnd.randrange(MEMBERS)}")
         self._name(action, number)
         return json.dumps(action).encode()
 

@@ -180,10 +180,12 @@ def kept(log: Boarded, board: str, period: str, at: int) -> list[tuple[Any, ...]
 
 
 def served(log: Boarded, board: str, period: Period, at: int) -> list[tuple[Any, ...]]:
+    """A board of all scopes as it is served; nothing where it is not held."""
     found = []
     for where in ("", "&region=east", "&region=south", "&region=north", "&group=g-1", "&group=g-2"):
         told = json.loads(log.shown(f"/boards/{board}?period={period}&at={name_of((period, at))}{where}"))
-        found += [(told["region"], told["group_id"], *line.values()) for line in told["places"]]
+        if "places" in told:
+            found += [(told["region"], told["group_id"], *line.values()) for line in told["places"]]
     return sorted(found)
 
 
@@ -228,6 +230,69 @@ def opened(log: Boarded) -> None:
             for span in OPEN:
                 assert eventually(lambda: kept(log, board, *span) != [], within_s=60)  # noqa: B023
                 assert kept(log, board, *span) == sorted_by_the_engine(log, board, *span), (board, span)
+        late_ones_count_until_the_last_moment(log)
+
+
+LATE_DAYS = (0, 1, 2, 4, 6, 8, 10, 13, 16, 20, 27, 32)
+
+
+def late_actions(now: dt.datetime) -> list[dict[str, Any]]:
+    """What arrives now and happened up to 32 days ago: in no order, with ties, refunds, repeats, and more of a day
+    than counts."""
+    rnd, found = random.Random(8), list[dict[str, Any]]()
+
+    def act(what: str, member: int, at: dt.datetime, **more: Any) -> None:
+        head = {"event_id": f"late-{len(found)}", "source": "app", "member_id": f"m-{member}"}
+        found.append({"action": what, **head, "occurred_at": at.isoformat(), **more})
+
+    for days in LATE_DAYS:
+        at = now - dt.timedelta(days=days)
+        for member in range(8, 14):  # none of whom has left
+            group = {"group_id": rnd.choice(["g-1", "g-2"])}
+            act("message", member, at, kind=rnd.choice(["chat", "question"]), **group)
+            if rnd.random() < 0.5:
+                paid: dict[str, Any] = {"amount": rnd.choice([5_000, 10_000]), "currency": "CNY"}
+                act("purchase", member, at, order_id=f"late-o-{days}-{member}", **paid, **group)
+                if rnd.random() < 0.5:
+                    back = paid | {"amount": paid["amount"] // rnd.choice([1, 2])}
+                    act("refund", member, now, order_id=f"late-o-{days}-{member}", **back)
+    for number in rnd.sample(range(40), 40):
+        at = now - dt.timedelta(days=3, seconds=61 * number)
+        act("message", 3, at, kind=rnd.choice(["chat", "experience"]), group_id="g-1")
+    refunds = [action for action in found if action["action"] == "refund"]
+    others = [action for action in found if action["action"] != "refund"]
+    rnd.shuffle(others)
+    return others + refunds + others[:9]
+
+
+def late_ones_count_until_the_last_moment(log: Boarded) -> None:
+    """Open and settling boards take what happened in them; one that is final takes nothing more."""
+    now = dt.datetime.now(ZONE)  # noqa: TID251 - as an app stamps what it sends
+    log.send(late_actions(now))
+    happened = [(now - dt.timedelta(days=days)).date() for days in LATE_DAYS]
+    spans: set[Span] = {("week", (day - EPOCH).days - day.weekday()) for day in happened}
+    spans |= {("month", day.year * 12 + day.month - 1) for day in happened}
+    wanted = {(board, *span): True for board in BOARDS for span in spans}
+
+    def all_equal() -> bool:
+        for board, period, at in wanted:
+            found = sorted(sorted_by_the_engine(log, board, period, at))
+            wanted[board, period, at] = bool(found)
+            if served(log, board, period, at) != found:
+                return False
+        return spoken(log) == len(LATE_DAYS) - 1  # the last is late by more than 30 days
+
+    assert eventually(all_equal, within_s=90), wanted
+    weeks = [counted for (board, period, _), counted in wanted.items() if board == "hot_talk" and period == "week"]
+    assert any(weeks), "late ones count"
+    assert not all(weeks), "a week that is final takes nothing more"
+
+
+def spoken(log: Boarded) -> int:
+    """How many messages of one of those who are late have counted as such."""
+    sql = "SELECT count() FROM facts FINAL WHERE log = %(log)s AND kind = 'ledger' AND rule = 'message'"
+    sql += " AND member_id = 'm-8' AND startsWith(event_id, 'late-')"
+    return int(log.reader().query(sql, {"log": log.name})[0][0])
 
 
 def compared(log: Boarded) -> None:

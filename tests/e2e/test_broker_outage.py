@@ -18,6 +18,8 @@ pytestmark = pytest.mark.real
 AWAY, BACK = "Kafka does not answer", "Kafka answers again"
 STOP_SECONDS_MAX = 8.0
 """It is 5 s; the rest is for a busy machine."""
+OUTAGES_TOLD = (1, 2)
+"""One; on a busy machine a broker that is back may fail to answer in time once more while it starts."""
 
 
 def foreign(running: Running) -> list[str]:
@@ -39,10 +41,12 @@ def test_an_outage_is_two_lines_and_an_end_in_the_middle_of_one_takes_seconds(tm
             time.sleep(2)
             stack.start("kafka")
             assert eventually(lambda: all(it.said(BACK) for it in both), within_s=60), foreign(sink)
-            assert [len(it.said(AWAY)) for it in both] == [len(it.said(BACK)) for it in both] == [1, 1]
+            assert all(len(it.said(AWAY)) in OUTAGES_TOLD for it in both)
+            assert eventually(lambda: all(len(it.said(AWAY)) == len(it.said(BACK)) for it in both), within_s=60)
 
+            told = [len(it.said(AWAY)) for it in both]
             stack.kill("kafka")
-            assert eventually(lambda: all(len(it.said(AWAY)) == 2 for it in both), within_s=20)
+            assert eventually(lambda: [len(it.said(AWAY)) for it in both] == [n + 1 for n in told], within_s=20)
             began = time.monotonic()
             for it in both:
                 it.process.send_signal(signal.SIGTERM)

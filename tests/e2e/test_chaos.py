@@ -21,7 +21,9 @@ from infra.stack import Stack
 from schemas import partition as partition_codec
 from schemas.facts import TierEntered
 from streams.analytics import Reader
+from streams.keys import private_key
 from tests.e2e.chaos_fleet import ACQUIRED, Fleet, Member
+from tests.e2e.chaos_staff import Staff
 from tests.e2e.chaos_traffic import Load
 from tests.e2e.looking_back import Kept
 from tests.e2e.proof import Proof, Told, in_time
@@ -168,7 +170,10 @@ async def test_whatever_dies_the_log_decides(log: Site, capsys: pytest.CaptureFi
     sink_fates = [f"CRASH {point}:{rnd.randint(3, 9)}" for point in ("sink.mid_insert", "sink.before_commit")]
     fleet = Fleet(log, 3, fates, sink_fates)
     proof, chaos = Proof(log.settings), Chaos(log, fleet, rnd)
-    load = Load(log.settings.kafka.bootstrap, proof.topics.actions.name, PARTITIONS, SEED, RATE, wall)
+    bootstrap, keys = log.settings.kafka.bootstrap, log.settings.keys
+    key = private_key(keys.folder, keys.staff)
+    staff = Staff(bootstrap, proof.topics.facts.name, PARTITIONS, key, Random(SEED), wall)
+    load = Load(bootstrap, proof.topics.actions.name, PARTITIONS, SEED, RATE, wall, staff)
     try:
         fleet.tend()
         sending = asyncio.create_task(load.run())

@@ -5,12 +5,14 @@ from __future__ import annotations
 import datetime as dt
 import json
 import re
+import subprocess
 from collections.abc import Iterator
 
 import pytest
 
 from infra.stack import Stack
 from tests.e2e.looking_back import Kept
+from tests.e2e.memberflow import COMMAND
 from tests.polling import eventually
 
 pytestmark = pytest.mark.real
@@ -19,8 +21,8 @@ PEOPLE = ("--by", "ann", "--approve", "bob")
 MEMBERS = 10_000
 
 
-def openings() -> str:
-    line = '{"member_id":"m-%d","lots":[{"month":"2026-05","points":%d}],"debt":%d,"level":"bronze",'
+def openings(prefix: str = "m") -> str:
+    line = '{"member_id":"' + prefix + '-%d","lots":[{"month":"2026-05","points":%d}],"debt":%d,"level":"bronze",'
     line += '"level_since":"2026-05-01T00:00:00Z","spend":{"2026-05":9900},"joined_at":"2024-06-01T00:00:00Z"}\n'
     return "".join(line % (n, n + 1, n % 7) for n in range(MEMBERS))
 
@@ -47,6 +49,23 @@ def test_members_are_brought_along_to_the_point_and_twice_is_once(log: Kept) -> 
     again = log.ok("import", "opening", "openings.jsonl", *PEOPLE)
     assert "10,000 of them are in already" in again
     assert points(log, "m-6") == (7, 6)
+
+
+def test_an_import_of_openings_that_was_killed_goes_on_where_it_stopped(log: Kept) -> None:
+    (log.folder / "killed.jsonl").write_text(openings("k"))
+    command = [str(COMMAND), "import", "opening", "killed.jsonl", *PEOPLE]
+    env = log.env | {"CRASH_AT": "staff.appended:2"}
+    done = subprocess.run(command, env=env, cwd=log.folder, capture_output=True, check=False, timeout=300)
+    assert done.returncode == -9, done.stderr.decode()
+    said = log.ok("import", "opening", "killed.jsonl", *PEOPLE)
+    assert "4,000 of them are in already" in said
+    assert "totals in the members' states and in ClickHouse are those of the file" in said
+    assert "10,000 of them are in already" in log.ok("import", "opening", "killed.jsonl", *PEOPLE)
+    booked = "SELECT count(), uniqExact(member_id), sum(points), sum(reversed) FROM facts FINAL WHERE log = %(log)s"
+    booked += " AND kind = 'ledger' AND rule = 'opening' AND startsWith(member_id, 'k-')"
+    assert log.reader().query(booked, {"log": log.name}) == [(MEMBERS, MEMBERS, 50_005_000, 29_994)]
+    refused = "SELECT count() FROM facts WHERE log = %(log)s AND kind = 'opening_refused'"
+    assert log.reader().query(refused, {"log": log.name}) == [(0,)], "what is in already is not sent again"
 
 
 def test_a_second_opening_is_refused(log: Kept) -> None:

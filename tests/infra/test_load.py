@@ -4,18 +4,36 @@ import os
 import subprocess
 import sys
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from infra import load
 from infra.history import History, Span
 from infra.live import Live, Record, Silence
 from infra.members import DAY_MS, Crowd, Wave
 from infra.process import StackError
+from infra.staff import Key, Staff
 from infra.traffic import CLEAN, MIX, POISONS, Trouble, Writer
-from schemas.actions import Action, Login, Profile, Purchase, Redeem, RedeemCancel, Refund, name_of
+from processors import signature
+from schemas import decoding
+from schemas.actions import (
+    Action,
+    Adjust,
+    Join,
+    Login,
+    Opening,
+    Profile,
+    Purchase,
+    Redeem,
+    RedeemCancel,
+    Refund,
+    StaffAction,
+    name_of,
+)
 from schemas.decoding import decode
 from schemas.verdicts import Reason, Rejected
 
@@ -71,12 +89,18 @@ def test_another_seed_writes_another_history() -> None:
 
 
 def test_live_traffic_comes_from_the_members_of_the_history() -> None:
-    in_history = {(a.member_id, a.region, a.group_id) for a in map(read, story()) if not isinstance(a, Profile)}
     members = {(m.id, m.region, m.group) for m in Crowd(300, SEED).members}
-    live = {(a.member_id, a.region, a.group_id) for a in (read(r.value) for r in stream().take(5_000, NOON))}
+    in_history = grouped(story())
+    live = grouped(record.value for record in stream().take(5_000, NOON))
     assert in_history <= members
     assert live <= members
     assert len(live & in_history) > 100
+
+
+def grouped(values: Iterable[bytes]) -> set[tuple[str, str, str]]:
+    """Members as their actions show them; who joins the programme does so in no group."""
+    actions = [action for action in map(read, values) if not isinstance(action, Profile | Join)]
+    return {(action.member_id, action.region, action.group_id) for action in actions}
 
 
 # -- identity
@@ -123,7 +147,7 @@ def test_an_order_id_is_given_once() -> None:
 def test_refunds_name_orders_of_their_member_whole_in_part_too_much_or_unknown() -> None:
     bought: dict[tuple[str, str], int] = {}
     shares: Counter[str] = Counter()
-    for action in map(read, story(days=60)):
+    for action in map(read, story(members=600, days=60)):
         if isinstance(action, Purchase):
             bought[action.member_id, action.order_id] = action.amount
         elif isinstance(action, Refund):
@@ -146,6 +170,57 @@ def test_a_cancel_names_a_redemption_of_its_member() -> None:
         elif isinstance(action, RedeemCancel):
             cancelled[(action.member_id, action.redeem_id) in asked] += 1
     assert cancelled[True] > cancelled[False]
+
+
+def test_a_member_joins_once_and_mostly_by_the_invitation_of_another() -> None:
+    joins = [action for action in map(read, story(days=60)) if isinstance(action, Join)]
+    invited = [join for join in joins if join.referrer_id]
+    assert len({join.member_id for join in joins}) == len(joins) > 50
+    assert len(invited) > 0.9 * len(joins)
+    assert all(join.referrer_id != join.member_id and not join.group_id for join in invited)
+
+
+# -- staff
+
+PRIVATE = Ed25519PrivateKey.from_private_bytes(b"s" * 32)
+
+
+def staffed(share: float = 0.05) -> Live:
+    writer = Writer(SEED, "l1")
+    staff = Staff(Key("staff", PRIVATE), share, writer.origin, writer.instant)
+    return Live(Crowd(300, SEED, (Wave(0.2, 7),)), writer, CLEAN, ZONE, staff=staff)
+
+
+def test_staff_give_points_take_them_back_and_bring_members_along_signed_by_two_people() -> None:
+    live = staffed()
+    brought: Counter[str] = Counter()
+    kinds: Counter[str] = Counter()
+    given: set[tuple[str, str]] = set()
+    for record in live.take(10_000, NOON):
+        item = decode(record.value)
+        if not isinstance(item, decoding.Staff):
+            continue
+        assert signature.holds(item.envelope, {"staff": signature.public_text(PRIVATE)})
+        action = item.action
+        assert isinstance(action, StaffAction)
+        assert action.operator != action.approved_by
+        assert record.key.decode() == action.member_id == record.partition_of.id
+        assert record.partition_of.wave < 0
+        if isinstance(action, Opening):
+            brought[action.member_id] += 1
+        else:
+            assert isinstance(action, Adjust)
+            kinds[action.kind] += 1
+            assert action.kind == "points" or (action.member_id, action.refers_to) in given
+            given.add((action.member_id, action.event_id))
+    assert live.counts["staff"] == kinds.total() + brought.total() > 300
+    assert set(kinds) == {"points", "reverse"}
+    assert max(brought.values()) > 1
+
+
+def test_the_same_seed_makes_the_same_decisions_of_staff() -> None:
+    one, two = ([record.value for record in staffed().take(500, NOON)] for _ in range(2))
+    assert one == two
 
 
 # -- what the contract reads
@@ -283,6 +358,7 @@ def test_history_is_a_file_of_json_lines_and_a_summary(tmp_path: Path, capsys: p
         (["live", "--total", "1", "--codec", "lzo"], "one of zstd, lz4"),
         (["live", "--total", "1", "--zone", "Mars/Base"], "IANA name"),
         (["live", "--total", "1", "--wave", "much"], "SHARE:DAYS"),
+        (["live", "--total", "1", "--staff", "0.1"], "no key of staff in"),
         (["history", "x", "--until", "yesterday"], "2026-11-21"),
         (["history", "no/such/folder/x", "--members", "1"], "No such file"),
     ],

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from processors.aggregate import Buckets
-from processors.member import Decision, Member, Moment, decide, wake
+from processors.member import Decision, Member, Moment, decide, hear, wake
 from processors.programme import Rules
 from schemas.actions import ACTIONS, Action
 from schemas.facts import Fact, TierEntered, TierLeft, TierMoved, TierVoided
 from schemas.member import MemberState
 from schemas.programme import Programme, parse
+from schemas.records import AnyDerived
 from schemas.verdicts import Verdict
 
 DAY = 86_400_000
@@ -72,6 +73,12 @@ class Story:
             self.buckets.count(self.rules, self.state, action, at, self.offset, decision)
         self._take(decision)
         return decision
+
+    def hear(self, body: AnyDerived, arrives: int) -> None:
+        """A derived record arrives: what another member, or a board, says of this one."""
+        self.tick(arrives)
+        moment = Moment(self.clock, self.clock, self.offset, self._index())
+        self._take(hear(self.rules, self.member, body, moment))
 
     def _wake(self) -> None:
         if 0 < self.wake_at <= self.clock:

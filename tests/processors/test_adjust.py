@@ -14,9 +14,7 @@ from schemas.facts import AdjustRefused, Fact
 from tests.processors.book import check_sums, ledger
 from tests.processors.story import PROGRAMME, Story, told
 
-SECOND = 1 / 86_400
 PEOPLE = {"reason": "lost points", "operator": "ann", "approved_by": "bob"}
-MARCH_ENDS = 395  # its lot, in days of the story
 
 
 def gives(day: float, points: int, row: int = 1, batch: str = "b-1", **fields: Any) -> tuple[Any, ...]:
@@ -30,10 +28,6 @@ def undoes(day: float, batch: str = "b-1", event_id: str = "undo") -> tuple[Any,
 
 def reverses(day: float, refers_to: str) -> tuple[Any, ...]:
     return (day, "adjust", day, PEOPLE | {"kind": "reverse", "refers_to": refers_to, "event_id": f"re-{refers_to}"})
-
-
-def spends(day: float, points: int) -> tuple[Any, ...]:
-    return (day, "redeem", day, {"redeem_id": f"r-{day}", "points": points, "reward": "cup"})
 
 
 def lines(story: Story) -> list[str]:
@@ -54,82 +48,6 @@ def _entry(fact: Fact) -> str:
 
 
 GIVEN, FIFTY, BACK = "points +100, active +100", "points +50, active +50", "active -100, reversed +100"
-
-TABLE: list[tuple[str, list[tuple[Any, ...]], list[str], tuple[int, int]]] = [
-    # what happens, what is said, (active, debt) afterwards
-    ("points given", [gives(0, 100)], [GIVEN], (100, 0)),
-    ("points taken", [gives(0, 100), gives(1, -30, 2)], [GIVEN, "active -30, reversed +30"], (70, 0)),
-    ("more taken than there is", [gives(0, -30)], ["reversed +30, debt +30"], (0, 30)),
-    (
-        "given to who is in debt",
-        [gives(0, -30), gives(1, 50, 2)],
-        ["reversed +30, debt +30", "points +50, active +20, debt -30"],
-        (20, 0),
-    ),
-    ("the same row again", [gives(0, 100), gives(1, 100, event_id="other")], [GIVEN, "refused: known"], (100, 0)),
-    (
-        "the same row long after",
-        [gives(0, 100), gives(200, 100, event_id="other")],
-        [GIVEN, "refused: known"],
-        (100, 0),
-    ),
-    ("the same row within the horizon", [gives(0, 100), gives(1, 100)], [GIVEN], (100, 0)),
-    ("another row for the same member", [gives(0, 100), gives(0, 100, 2)], [GIVEN] * 2, (200, 0)),
-    ("1 s before it is too late", [(30 - SECOND, *gives(0, 100)[1:])], [GIVEN], (100, 0)),
-    ("at the limit of the horizon", [(30, *gives(0, 100)[1:])], [GIVEN], (100, 0)),
-    ("late", [(30 + SECOND, *gives(0, 100)[1:])], [], (0, 0)),
-    ("undone", [gives(0, 100), undoes(1)], [GIVEN, BACK], (0, 0)),
-    ("taken, undone", [gives(0, -30), undoes(1)], ["reversed +30, debt +30", "reversed -30, debt -30"], (0, 0)),
-    ("undone twice", [gives(0, 100), undoes(1), undoes(2, event_id="again")], [GIVEN, BACK, "refused: undone"], (0, 0)),
-    ("a batch nobody knows", [gives(0, 100), undoes(1, "b-2")], [GIVEN, "refused: unknown"], (100, 0)),
-    (
-        "only its own rows",
-        [gives(0, 100), gives(0, 7, batch="b-2"), undoes(1)],
-        [GIVEN, "points +7, active +7", BACK],
-        (7, 0),
-    ),
-    (
-        "undone after the points were spent",
-        [gives(0, 100), spends(1, 100), undoes(2)],
-        [GIVEN, "reversed +100, debt +100"],
-        (0, 100),
-    ),
-    (
-        "an undone row does not come again",
-        [gives(0, 100), undoes(1), gives(200, 100, event_id="other")],
-        [GIVEN, BACK, "refused: known"],
-        (0, 0),
-    ),
-    (
-        "one entry reversed",
-        [gives(0, 100), gives(0, 50, 2), reverses(1, "b-1:2")],
-        [GIVEN, FIFTY, "active -50, reversed +50"],
-        (100, 0),
-    ),
-    (
-        "reversed, then its batch undone",
-        [gives(0, 100), gives(0, 50, 2), reverses(1, "b-1:2"), undoes(2)],
-        [GIVEN, FIFTY, "active -50, reversed +50", BACK],
-        (0, 0),
-    ),
-    ("an entry nobody knows", [reverses(0, "b-9:9")], ["refused: unknown"], (0, 0)),
-    (
-        "a hold nobody knows",
-        [(0, "adjust", 0, PEOPLE | {"kind": "release", "hold_id": "h-1"})],
-        ["refused: unknown"],
-        (0, 0),
-    ),
-    ("1 s before its lot ends", [gives(0, 100), undoes(MARCH_ENDS - SECOND)], [GIVEN, BACK], (0, 0)),
-    ("nothing is owed once its lot has ended", [gives(0, 100), undoes(MARCH_ENDS)], [GIVEN, "ended"], (0, 0)),
-]
-
-
-@pytest.mark.parametrize(("steps", "said", "balances"), [row[1:] for row in TABLE], ids=[row[0] for row in TABLE])
-def test_what_staff_decide(steps: list[Any], said: list[str], balances: tuple[int, int]) -> None:
-    story = told(steps)
-    assert lines(story) == said
-    assert (story.state.active, story.state.debt) == balances
-    check_sums(story)
 
 
 def test_every_entry_names_both_people_and_why() -> None:

@@ -8,16 +8,13 @@ from typing import Any
 import pytest
 
 from processors import activity, badges
-from processors.member import Moment, hear
 from processors.programme import Rules
 from schemas.facts import BadgeAwarded, BadgeUndone, BenefitPromised
 from schemas.programme import parse
-from schemas.records import Award
 from tests.processors.story import DAY, PROGRAMME, RULES, START, Story, an_action, told, when
 
 SECOND = 1 / 86_400
 Steps = list[tuple[Any, ...]]
-MARCH = 2026 * 12 + 2
 
 
 def words(story: Story) -> list[str]:
@@ -30,31 +27,6 @@ def words(story: Story) -> list[str]:
 
 def tasted(day: float, kind: str = "trial", status: str = "finished") -> tuple[Any, ...]:
     return (day, "event", day, {"activity_id": "a", "kind": kind, "status": status})
-
-
-@pytest.mark.parametrize(
-    ("name", "steps", "expected"),
-    [
-        ("four trials finished", [tasted(n) for n in range(4)], []),
-        ("five", [tasted(n) for n in range(5)], ["senior_taster on 4"]),
-        ("six are no second badge", [tasted(n) for n in range(6)], ["senior_taster on 4"]),
-        ("joined is not finished", [tasted(n) for n in range(4)] + [tasted(4, status="joined")], []),
-        ("a course is no trial", [tasted(n) for n in range(4)] + [tasted(4, kind="course")], []),
-        (
-            "a late one counts when it arrives, with its own date",
-            [tasted(n) for n in (5, 6, 7, 8)] + [(9, "event", 1, tasted(1)[3])],
-            ["senior_taster on 1"],
-        ),
-    ],
-)
-def test_senior_taster(name: str, steps: Steps, expected: list[str]) -> None:
-    assert words(told(steps)) == expected
-
-
-def test_a_repeat_is_no_fifth() -> None:
-    story = told([tasted(n) for n in range(4)])
-    story.act(an_action("event", START, 0, **tasted(0)[3]), START + 5 * DAY)
-    assert words(story) == []
 
 
 def busy(*days: int, per_day: int = 10) -> Steps:
@@ -120,41 +92,6 @@ def test_a_member_is_woken_only_where_the_row_may_be_complete() -> None:
         story.act(an_action(what, START + round(at * DAY), number, **fields), START + round(at * DAY))
         wakes += bool(armed and armed <= story.clock)
     assert wakes <= 3
-
-
-def award(**fields: Any) -> Award:
-    said: dict[str, Any] = {"member_id": "m-1", "board": "spending", "period": "month", "at": MARCH, "place": 1}
-    return Award(**said | {"value": 9} | fields)
-
-
-def heard(*awards: Award, rules: Rules = RULES) -> Story:
-    story = told([(0, "login")], rules)
-    for number, one in enumerate(awards):
-        story.tick(START + (40 + number) * DAY)
-        decision = hear(rules, story.member, one, Moment(story.clock, story.clock, story.offset, 0))
-        story.facts.extend((story.offset, place, fact) for place, fact in enumerate(decision.facts))
-    return story
-
-
-@pytest.mark.parametrize(
-    ("name", "won", "expected"),
-    [
-        ("place 1 of a region's spending of the month", award(region="east"), ["spending_champion on 40"]),
-        ("place 2", award(region="east", place=2), []),
-        ("of the whole programme", award(), []),
-        ("of a group", award(group_id="g-1"), []),
-        ("of the week", award(region="east", period="week"), []),
-        ("place 1 of the month's hot talk", award(board="hot_talk"), ["star_of_the_month on 40"]),
-        ("of a region's hot talk", award(board="hot_talk", region="east"), []),
-    ],
-)
-def test_board_badges(name: str, won: Award, expected: list[str]) -> None:
-    assert words(heard(won)) == expected
-
-
-def test_an_award_repeated_changes_nothing_and_another_month_is_another_badge() -> None:
-    story = heard(award(region="east"), award(region="east"), award(region="east", at=MARCH + 1))
-    assert words(story) == ["spending_champion on 40", "spending_champion on 42"]
 
 
 def test_a_badge_is_kept_with_its_date() -> None:

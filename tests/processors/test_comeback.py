@@ -12,7 +12,6 @@ from schemas.programme import parse
 from tests.processors.book import amended, check_sums, ledger, lines
 from tests.processors.story import DAY, PROGRAMME, START, told
 
-SECOND = 1 / 86_400
 Steps = list[tuple[Any, ...]]
 PAID, CAPPED = "comeback 50", "comeback 0 cap"
 
@@ -23,58 +22,6 @@ def taken(day: float) -> str:
 
 def gaps(count: int, every: float = 31) -> Steps:
     return [(n * every, "login") for n in range(count + 1)]
-
-
-CASES: list[tuple[str, Steps, list[str]]] = [
-    ("the very first action is no comeback", [(0, "login")], []),
-    ("one second before 30 d is no silence", [(0, "login"), (30 - SECOND, "login")], []),
-    ("30 d are", [(0, "login"), (30, "login")], [PAID]),
-    ("any own action comes back", [(0, "join"), (40, "nps", 40, {"score": 9})], [PAID]),
-    ("an action that is not own does not", [(0, "login"), (40, "refund")], []),
-    ("content that was seen does not", [(0, "login"), (40, "content", 40, {"content_id": "c", "status": "seen"})], []),
-    ("a click does", [(0, "login"), (40, "content", 40, {"content_id": "c", "status": "clicked"})], [PAID]),
-    ("an action that is not own does not end silence either", [(0, "login"), (20, "refund"), (40, "login")], [PAID]),
-    ("four a year", gaps(4), [PAID] * 4),
-    ("the fifth of a year is not paid and says so", gaps(5), [PAID] * 4 + [CAPPED]),
-    ("the sixth neither", gaps(6), [PAID] * 4 + [CAPPED] * 2),
-    ("a new programme year counts anew", gaps(10), [PAID] * 4 + [CAPPED] * 5 + [PAID]),
-    ("a late action in the silence takes it back", [(0, "login"), (40, "login"), (41, "login", 20)], [PAID, taken(40)]),
-    (
-        "a late action that came back earlier moves it",
-        [(0, "login"), (40, "login"), (41, "login", 35)],
-        [PAID, taken(40), PAID],
-    ),
-    (
-        "one second too early to move it",
-        [(0, "login"), (40, "login"), (41, "login", 30 - SECOND)],
-        [PAID, taken(40)],
-    ),
-    ("late at the same moment as the comeback", [(0, "login"), (40, "login"), (41, "share", 40)], [PAID]),
-    ("late after the comeback", [(0, "login"), (40, "login"), (45, "login", 41)], [PAID]),
-    ("late before the silence", [(0, "login"), (40, "login"), (10, "login"), (42, "login", 41)], [PAID]),
-    (
-        "a late action beyond the horizon changes nothing",
-        [(0, "login"), (40, "login"), (50 + SECOND, "login", 20)],
-        [PAID],
-    ),
-    (
-        "a late action that is older than the first known one",
-        [(20, "login"), (25, "login", 0)],
-        [],
-    ),
-    (
-        "cutting away one that was beyond the limit changes nothing",
-        [*gaps(4), (155, "login"), (156, "login", 140)],
-        [PAID] * 4 + [CAPPED],
-    ),
-]
-
-
-@pytest.mark.parametrize(("name", "steps", "expected"), CASES, ids=[case[0] for case in CASES])
-def test_comeback(name: str, steps: Steps, expected: list[str]) -> None:
-    story = told(sorted(steps, key=lambda step: step[0]))
-    assert lines(story, "comeback") == expected
-    check_sums(story)
 
 
 SHORT = Rules(

@@ -67,47 +67,6 @@ def every(ms: int, count: int, start: int = 0) -> list[int]:
     return [start + ms * n for n in range(count)]
 
 
-@pytest.mark.parametrize(
-    ("name", "moments", "delays", "held_points"),
-    [
-        ("six messages in a minute", every(9 * SECOND, 6), {}, 0),
-        ("seven: the seventh is held", every(9 * SECOND, 7), {}, 2),
-        ("and all that follow", [*every(9 * SECOND, 7), 5 * MINUTE, 3 * DAY], {}, 6),
-        ("seven in 59.999 s", [0, 1, 2, 3, 4, 5, MINUTE - 1], {}, 2),
-        ("seven in 60 s are not in any 60 s", [0, 1, 2, 3, 4, 5, MINUTE], {}, 0),
-        ("a minute that begins in the middle", [0, *every(9 * SECOND, 7, 50 * SECOND)], {}, 2),
-        ("seven, each 10 s after the one before", every(10 * SECOND, 7), {}, 0),
-        ("one that is late by a second", every(9 * SECOND, 7), {3: 60 * SECOND}, 2),
-        ("a late one of another hour breaks no row", [*every(9 * SECOND, 7), -3_600 * SECOND], {7: 3_640 * SECOND}, 2),
-        ("slow ones between quick ones", [*every(SECOND, 6), 5 * MINUTE, *every(SECOND, 6, 10 * MINUTE)], {}, 0),
-    ],
-)
-def test_messages_in_any_minute(name: str, moments: list[int], delays: dict[int, int], held_points: int) -> None:
-    story = lived(moments, delays=delays)
-    assert story.state.pending == held_points
-    assert len(opened(story)) == (held_points > 0)
-    assert story.state.active == 2 * len(moments) - held_points
-
-
-@pytest.mark.parametrize(("count", "held_now"), [(300, 0), (301, 1), (302, 1)])
-def test_messages_of_a_day(count: int, held_now: int) -> None:
-    story = lived(every(4 * MINUTE, count))
-    assert len(opened(story)) == held_now
-    if held_now:
-        assert opened(story)[0].because == "301 messages in a programme day, over 300"
-
-
-def test_the_next_day_counts_anew() -> None:
-    assert not opened(lived([*every(3 * MINUTE, 300), *every(3 * MINUTE, 300, DAY)]))
-
-
-def test_a_repeated_message_is_none() -> None:
-    story = lived(every(9 * SECOND, 6))
-    for number in range(6):
-        story.act(an_action("message", START + number * 9 * SECOND, number), START + MINUTE)
-    assert not opened(story)
-
-
 def days_of_shares(days: int, today: int, rules: Rules) -> Story:
     """One share (5 points) a day, then so many on the last."""
     moments = [n * DAY for n in range(days)] + [days * DAY + n * MINUTE for n in range(today)]
@@ -241,18 +200,6 @@ def test_what_was_judged_raises_no_suspicion_again() -> None:
     assert len(opened(story)) == 1
 
 
-def test_a_hold_nobody_judged_is_released_after_30_days() -> None:
-    story = lived(every(9 * SECOND, 7))
-    opened_at = story.clock
-    story.tick(opened_at + 30 * DAY - SECOND)
-    assert (ended(story), balances(story)) == ([], (12, 2))
-    story.tick(opened_at + 30 * DAY)
-    check_sums(story)
-    assert balances(story) == (14, 0)
-    (end,) = ended(story)
-    assert (end.effective_at, end.reason, end.points) == (opened_at + 30 * DAY, "unjudged", 2)
-
-
 @pytest.mark.parametrize(("left_days", "ends_in_days"), [(91, 91), (90, 90), (89, 90)])
 def test_points_released_near_their_end_last_90_days(left_days: int, ends_in_days: int) -> None:
     """The lot's end is 1 April 2027; a hold may be judged that late only where its programme waits that long."""
@@ -331,76 +278,6 @@ def heard(*bodies: Referral, known: tuple[tuple[str, dict[str, Any]], ...] = ())
 
 def referral(kind: Any = "accepted", invited: str = "m-9", **fields: Any) -> Referral:
     return Referral(Cause("live-1", 0, 1, 0), "m-1", kind, invited, **fields)
-
-
-PHONE = {"phone_hash": "0" * 16}
-
-
-@pytest.mark.parametrize(
-    ("name", "known", "bodies", "because"),
-    [
-        ("20 joins in a day", (), [referral(invited=f"m-{n}") for n in range(20)], []),
-        (
-            "21 are too many",
-            (),
-            [referral(invited=f"m-{n}") for n in range(22)],
-            ["21 joins in a programme day, over 20"],
-        ),
-        (
-            "the same telephone",
-            (("profile", PHONE),),
-            [referral(phone_hash="0" * 16)],
-            ["the same telephone as the invited member"],
-        ),
-        ("another telephone", (("profile", PHONE),), [referral(phone_hash="1" * 16)], []),
-        (
-            "the same device",
-            (("login", {"device_id": "d-1"}), ("login", {"device_id": "d-2"})),
-            [referral(device_id="d-1")],
-            ["the same device as the invited member"],
-        ),
-        (
-            "a device of long ago is forgotten",
-            (("login", {"device_id": "d-1"}), *(("login", {"device_id": f"d-{n}"}) for n in range(2, 10))),
-            [referral(device_id="d-1")],
-            [],
-        ),
-        ("neither has a device", (), [referral()], []),
-        (
-            "two of five refunded",
-            (),
-            [*(referral(invited=f"m-{n}") for n in range(5)), *(referral("undone", f"m-{n}") for n in range(2))],
-            [],
-        ),
-        (
-            "three of five",
-            (),
-            [*(referral(invited=f"m-{n}") for n in range(5)), *(referral("undone", f"m-{n}") for n in range(3))],
-            ["3 of the last 5 invited fully refunded their first order"],
-        ),
-        (
-            "three, but not of the last five",
-            (),
-            [*(referral(invited=f"m-{n}") for n in range(6)), *(referral("undone", f"m-{n}") for n in range(3))],
-            [],
-        ),
-        (
-            "one who bought again is none of them",
-            (),
-            [
-                *(referral(invited=f"m-{n}") for n in range(5)),
-                *(referral("undone", f"m-{n}") for n in range(2)),
-                referral("completed", "m-0"),
-                referral("undone", "m-2"),
-            ],
-            [],
-        ),
-    ],
-)
-def test_referrals(name: str, known: Any, bodies: list[Referral], because: list[str]) -> None:
-    story = heard(*bodies, known=known)
-    assert [fact.because for fact in opened(story)] == because
-    assert {fact.scope for fact in opened(story)} <= {"referrals"}
 
 
 def test_joins_of_another_day_count_anew() -> None:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from processors.programme import Tops
 from schemas.facts import LevelChanged
 from schemas.records import Thresholds, tick
 from tests.crash.traffic import control
-from tests.processors.story import DAY, RULES, SECOND, START, told
+from tests.processors.story import DAY, RULES, START, told
 from tests.processors.test_levels import bought, moves
 from tests.processors.test_partition import HERE, Bench
 
@@ -26,30 +24,6 @@ def chats(many: int, day: float) -> list[tuple[Any, ...]]:
 
 def known(value: int = 5_000, members: int = MANY, since: float = 0) -> Tops:
     return ((START + round(since * DAY), value, members),)
-
-
-TABLE: list[tuple[str, Tops, list[tuple[Any, ...]], list[str]]] = [
-    ("at the threshold at the day's end", known(), [SPENT, *chats(5, 1), (2, "tick")], LEADS),
-    ("1 s before the day's end", known(), [SPENT, *chats(5, 1), (2 - SECOND / DAY, "tick")], [RICH]),
-    ("below the threshold", known(), [SPENT, *chats(4, 1), (9, "tick")], [RICH]),
-    ("a threshold of too few members", known(members=FEW), [SPENT, *chats(5, 1), (9, "tick")], [RICH]),
-    ("no threshold", (), [SPENT, *chats(5, 1), (9, "tick")], [RICH]),
-    ("a threshold that came after the day's end", known(since=2.5),
-     [SPENT, *chats(5, 1), (3 - SECOND / DAY, "tick")], [RICH]),
-    ("at the next day's end it holds", known(since=2.5),
-     [SPENT, *chats(5, 1), (3, "tick")], [RICH, "leader 1 from 3: standard"]),
-    ("10,000 is not above 10,000", known(), [bought(1, 10_000), *chats(5, 1), (9, "tick")], [RICH]),
-    ("active first, then the spend", known(), [*chats(5, 0), bought(1, 10_000.01)], ["leader 1 from 1: standard"]),
-    ("at most a day's cap counts", known(30_001), [SPENT, *chats(35, 1), (9, "tick")], [RICH]),
-    ("over 30 days", known(), [*chats(5, 0), (29.5, "login"), bought(31.5, 10_000.01), (32, "tick")],
-     ["contributor 3 from 31.5: standard"]),
-    ("within 30 days", known(), [*chats(5, 0), bought(30.5, 10_000.01)], ["leader 1 from 30.5: standard"]),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("name", "tops", "steps", "expected"), TABLE, ids=[row[0] for row in TABLE])
-def test_a_leader(name: str, tops: Tops, steps: list[tuple[Any, ...]], expected: list[str]) -> None:
-    assert moves(told(steps, RULES.knowing(tops))) == expected
 
 
 def test_a_leader_who_falls_silent_is_warned_and_falls_one_step() -> None:

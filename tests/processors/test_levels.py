@@ -19,7 +19,6 @@ from tests.strategies import Sent, histories, redelivered
 
 SECOND = 1 / 86_400
 YEAR = 364  # 1 March of the next year: spend of March drops out of the sum
-BRONZE_AT = 93
 
 
 def bought(at: float, yuan: float, order: str = "o", arrives: float | None = None) -> tuple[Any, ...]:
@@ -50,106 +49,7 @@ def level(story: Story) -> str:
     return RULES.levels.names[story.state.level]
 
 
-MISSING_SILVER = "500 more growth, or 200 more net spend, or a streak of 7"
-
-UP: list[tuple[str, list[tuple[Any, ...]], list[str]]] = [
-    ("nothing but having come", [(1, "login")], []),
-    ("tenure, 1 s before", [(1, "login"), (BRONZE_AT - SECOND, "tick")], []),
-    ("tenure", [(1, "login"), (BRONZE_AT, "tick")], ["bronze from 93: tenure"]),
-    ("a cent below silver", [bought(1, 199.99)], []),
-    ("silver by spend", [bought(1, 200)], ["silver from 1: standard"]),
-    ("two orders reach silver", [bought(1, 120), bought(2, 80, "p")], ["silver from 2: standard"]),
-    ("silver by 7 days in a row", check_ins(*range(1, 8)), ["silver from 7: standard"]),
-    ("6 days in a row", check_ins(*range(1, 7)), []),
-    ("7 days with a gap", check_ins(1, 2, 3, 5, 6, 7, 8), []),
-    (
-        "a late check-in heals the run",
-        [*check_ins(1, 2, 3, 5, 6, 7), *check_ins(4, late=7.5)],
-        ["silver from 7.5: standard"],
-    ),
-    ("spend counts for growth too", [bought(1, 1_999.99)], ["silver from 1: standard"]),
-    ("gold by growth of spend", [bought(1, 2_000)], ["gold from 1: standard"]),
-    (
-        "gold by a check-in on top of spend",
-        [bought(1, 1_995), (2, "check_in")],
-        ["silver from 1: standard", "gold from 2: standard"],
-    ),
-    ("5,000 is not above 5,000", [bought(1, 5_000)], ["gold from 1: standard"]),
-    ("contributor 1", [bought(1, 5_000.01)], ["contributor 1 from 1: standard"]),
-    ("contributor 2", [bought(1, 6_500.01)], ["contributor 2 from 1: standard"]),
-    ("contributor 3", [bought(1, 8_000.01)], ["contributor 3 from 1: standard"]),
-    ("no leader without a threshold", [bought(1, 20_000.01)], ["contributor 3 from 1: standard"]),
-    ("a late order counts at its own time", [(9, "login"), bought(3, 200, arrives=9)], ["silver from 3: standard"]),
-    (
-        "a late order that makes another's sum",
-        [bought(5, 150), bought(3, 50, "p", arrives=9)],
-        ["silver from 5: standard"],
-    ),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("name", "steps", "expected"), UP, ids=[row[0] for row in UP])
-def test_up_at_once(name: str, steps: list[tuple[Any, ...]], expected: list[str]) -> None:
-    assert moves(told(steps)) == expected
-
-
-def paced(months: int, yuan: float) -> list[tuple[Any, ...]]:
-    """An order on the 15th of so many months, from March on."""
-    days = (13, 44, 74, 105, 135, 166, 197)
-    return [bought(day, yuan, f"o-{day}") for day in days[:months]]
-
-
-@pytest.mark.parametrize(
-    ("steps", "expected"),
-    [
-        ([*paced(6, 17), (183 - SECOND, "tick")], ["bronze from 105: tenure"]),
-        ([*paced(6, 17), (183, "tick")], ["bronze from 105: tenure", "silver from 183: standard"]),
-        ([*paced(6, 16.99), (183, "tick")], ["bronze from 105: tenure"]),
-        ([*paced(5, 17), (183, "tick")], ["bronze from 105: tenure"]),
-    ],
-    ids=["1 s before the sixth month closes", "as it closes", "a cent too little", "five months"],
-)
-def test_pace_counts_closed_months(steps: list[tuple[Any, ...]], expected: list[str]) -> None:
-    assert moves(told(steps)) == expected
-
-
 WARN, FALL = YEAR + 60, YEAR + 90
-KEPT = ["silver from 1: standard"]
-WARNED = [*KEPT, f"warned of bronze from {WARN}: {MISSING_SILVER}"]
-FELL = [*WARNED, f"bronze from {FALL}: missed"]
-
-DOWN: list[tuple[str, list[tuple[Any, ...]], list[str]]] = [
-    ("1 s before the 60th missed day ends", [bought(1, 200), (WARN - SECOND, "tick")], KEPT),
-    ("the 60th missed day ends", [bought(1, 200), (WARN, "tick")], WARNED),
-    ("1 s before the 90th missed day ends", [bought(1, 200), (FALL - SECOND, "tick")], WARNED),
-    ("the 90th missed day ends", [bought(1, 200), (FALL, "tick")], FELL),
-    ("the clock jumps over all of it", [bought(1, 200), (FALL + 500, "tick")], FELL),
-    (
-        "met again on the 89th day: the count starts anew",
-        [bought(1, 200), bought(FALL - 1.5, 200, "p"), (FALL + 100, "tick")],
-        WARNED,
-    ),
-    (
-        "on the 90th, 1 s before its end",
-        [bought(1, 200), bought(FALL - SECOND, 200, "p"), (FALL + 100, "tick")],
-        WARNED,
-    ),
-    (
-        "a late order shows that it never was missed so long",
-        [bought(1, 200), (FALL + 5, "tick"), bought(FALL - 10, 200, "p", arrives=FALL + 6)],
-        [*FELL, f"silver from {FALL - 10}: recounted"],
-    ),
-    (
-        "redeeming or speaking a little does not help",
-        [bought(1, 200), (FALL - 20, "message"), (FALL, "tick")],
-        [*WARNED[:1], WARNED[1], f"bronze from {FALL}: missed"],
-    ),
-]
-
-
-@pytest.mark.parametrize(("name", "steps", "expected"), DOWN, ids=[row[0] for row in DOWN])
-def test_down_by_missed_days(name: str, steps: list[tuple[Any, ...]], expected: list[str]) -> None:
-    assert moves(told(steps)) == expected
 
 
 def test_one_step_at_a_time_and_never_below_the_floor() -> None:
@@ -168,33 +68,6 @@ def test_a_streak_that_ended_is_missed_from_its_first_day_without() -> None:
     assert level(story) == "silver"
     story.tick(START + (8 + 90) * DAY)
     assert moves(story)[-1] == "bronze from 98: missed"
-
-
-UNDONE: list[tuple[str, list[tuple[Any, ...]], list[str]]] = [
-    ("all of it", [bought(1, 200), refunded(3, 200)], [*KEPT, "explorer 1 from 3: refund"]),
-    ("a cent too much", [bought(1, 200), refunded(3, 0.01)], [*KEPT, "explorer 1 from 3: refund"]),
-    ("what is left is enough", [bought(1, 300), refunded(3, 100)], KEPT),
-    ("another order is enough now", [bought(1, 200), bought(2, 200, "p"), refunded(3, 200)],
-     [*KEPT, "explorer 1 from 3: refund", "silver from 2: standard"]),
-    ("two steps up, one step undone", [bought(1, 200), bought(2, 1_800, "p"), refunded(3, 1_800, "p")],
-     [*KEPT, "gold from 2: standard", "silver from 3: refund"]),
-    ("both undone by the first order", [bought(1, 200), bought(2, 1_800, "p"), refunded(3, 200)],
-     [*KEPT, "gold from 2: standard", "silver from 3: refund", "explorer 1 from 3: refund", "silver from 2: standard"]),
-    ("within 180 d, from a day judged for good", [bought(1, 200), (150, "login"), refunded(170, 200)],
-     [*KEPT, "bronze from 170: refund"]),
-    ("an entry judged for good, and the one above it",
-     [bought(1, 300), bought(130, 1_800, "p"), refunded(150, 300)],
-     [*KEPT, "gold from 130: standard", "silver from 150: refund", "bronze from 150: refund",
-      "silver from 130: standard"]),
-    ("an entry judged for good stays with what is left",
-     [bought(1, 300), bought(130, 1_800, "p"), refunded(150, 50)], [*KEPT, "gold from 130: standard"]),
-    ("from such a day, and enough is left", [bought(1, 300), (150, "login"), refunded(170, 100)], KEPT),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("name", "steps", "expected"), UNDONE, ids=[row[0] for row in UNDONE])
-def test_a_refund_undoes_what_its_order_made(name: str, steps: list[tuple[Any, ...]], expected: list[str]) -> None:
-    assert moves(told(steps)) == expected
 
 
 def test_every_correction_names_the_change_that_was_not_so() -> None:
@@ -227,21 +100,6 @@ def redeeming(yuan: float) -> Story:
     """A member on a level by spend, whose points pay a step on day 20."""
     reward = {"redeem_id": "r-1", "points": 100, "reward": "level_step"}
     return told([bought(1, yuan), (20, "redeem", 20, reward)])
-
-
-def test_a_reward_lifts_by_one_step_for_its_days() -> None:
-    story = redeeming(200)
-    assert moves(story) == [*KEPT, "gold from 20: bonus"]
-    story.tick(START + 110 * DAY - 1_000)
-    assert moves(story)[-1] == "gold from 20: bonus"
-    story.tick(START + 110 * DAY)
-    assert moves(story)[-1] == "silver from 110: bonus"
-
-
-def test_a_cancelled_reward_goes_at_once() -> None:
-    story = redeeming(200)
-    story.act(an_action("redeem_cancel", START + 21 * DAY, 90, redeem_id="r-1"), START + 21 * DAY)
-    assert moves(story) == [*KEPT, "gold from 20: bonus", "silver from 21: bonus"]
 
 
 @pytest.mark.parametrize(("yuan", "expected"), [(6_500.01, "contributor 3"), (8_000.01, "contributor 3")])

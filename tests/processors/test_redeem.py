@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from processors import redeem
 from processors.lots import by_end
-from schemas.facts import Late, Ledger, PointsExpiring, RedeemAccepted, RedeemCancelOrphan, RedeemRefused
+from schemas.facts import Late, PointsExpiring, RedeemAccepted, RedeemCancelOrphan, RedeemRefused
 from schemas.verdicts import Verdict
 from tests.processors.book import check_sums
 from tests.processors.story import DAY, RULES, START, Story, an_action, told
@@ -46,98 +46,6 @@ def answers(story: Story) -> list[str]:
         elif isinstance(fact, RedeemCancelOrphan):
             found.append(f"{fact.redeem_id} on the staff list")
     return found
-
-
-REQUESTS: list[tuple[str, list[tuple[Any, ...]], list[str]]] = [
-    ("enough points", [bought(0, 250), asks(8, 200)], ["r-1 accepted 200"]),
-    ("just enough", [bought(0, 200), asks(8, 200)], ["r-1 accepted 200"]),
-    ("one point missing", [bought(0, 199), asks(8, 200)], ["r-1 refused: missing 1"]),
-    ("no points at all", [asks(0, 100)], ["r-1 refused: missing 100"]),
-    ("pending points cannot be spent", [bought(0, 200), asks(7 - SECOND, 200)], ["r-1 refused: missing 200"]),
-    ("activation comes before a redeem", [bought(0, 200), asks(7, 200)], ["r-1 accepted 200"]),
-    ("less than the smallest", [bought(0, 200), asks(8, 99)], ["r-1 refused: smallest"]),
-    ("between two steps", [bought(0, 200), asks(8, 150)], ["r-1 refused: steps"]),
-    ("1 s before the lot ends", [bought(0, 200), asks(MARCH_ENDS - SECOND, 200)], ["r-1 accepted 200"]),
-    ("expiry comes before a redeem", [bought(0, 200), asks(MARCH_ENDS, 200)], ["r-1 refused: missing 200"]),
-    ("a late one still within the horizon", [bought(0, 200), asks(38, 200, happened=8)], ["r-1 accepted 200"]),
-    ("1 s too late", [bought(0, 200), asks(38, 200, happened=8 - SECOND)], ["r-1 refused: late"]),
-    (
-        "asked again: the first one's answer, whatever it asks for",
-        [bought(0, 500), asks(8, 200), asks(9, 300)],
-        ["r-1 accepted 200", "r-1 accepted 200 again"],
-    ),
-    (
-        "a refusal is an answer too: points that came later change nothing",
-        [asks(0, 200), bought(1, 500), asks(9, 200)],
-        ["r-1 refused: missing 200", "r-1 refused: missing 200 again"],
-    ),
-    (
-        "asked again 180 d later: still known",
-        [bought(0, 500), asks(8, 200), asks(188, 200)],
-        ["r-1 accepted 200", "r-1 accepted 200 again"],
-    ),
-    (
-        "1 s later it is forgotten",
-        [bought(0, 500), asks(8, 200), asks(188 + SECOND, 200)],
-        ["r-1 accepted 200", "r-1 accepted 200"],
-    ),
-    (
-        "too late, and asked again in time: one answer",
-        [bought(0, 200), asks(40, 200, happened=8), asks(41, 200)],
-        ["r-1 refused: late", "r-1 refused: late again"],
-    ),
-    (
-        "answered, and delivered again after the horizon",
-        [bought(0, 500), asks(8, 200), asks(60, 200, happened=8)],
-        ["r-1 accepted 200", "r-1 accepted 200 again"],
-    ),
-    (
-        "cancelled before it came",
-        [bought(0, 200), cancels(8), asks(8.5, 200)],
-        ["r-1 refused: cancelled"],
-    ),
-    (
-        "a cancel waits for 30 d",
-        [bought(0, 200), cancels(8), asks(38 - SECOND, 200)],
-        ["r-1 refused: cancelled"],
-    ),
-    (
-        "then it is on the staff list, and the redeem is judged",
-        [bought(0, 200), cancels(8), asks(38, 200)],
-        ["r-1 on the staff list", "r-1 accepted 200"],
-    ),
-    (
-        "the same cancel sent twice waits once",
-        [cancels(8), cancels(9), (60, "tick")],
-        ["r-1 on the staff list"],
-    ),
-    (
-        "a level step, and a second one while it runs",
-        [bought(0, 500), asks(8, 100, reward="level_step"), asks(98 - SECOND, 100, "r-2", reward="level_step")],
-        ["r-1 accepted 100", "r-2 refused: running"],
-    ),
-    (
-        "the second one when the first has ended",
-        [bought(0, 500), asks(8, 100, reward="level_step"), asks(98, 100, "r-2", reward="level_step")],
-        ["r-1 accepted 100", "r-2 accepted 100"],
-    ),
-    (
-        "the second one when the first was cancelled",
-        [bought(0, 500), asks(8, 100, reward="level_step"), cancels(9), asks(10, 100, "r-2", reward="level_step")],
-        ["r-1 accepted 100", "r-2 accepted 100"],
-    ),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("name", "steps", "said"), REQUESTS, ids=[case[0] for case in REQUESTS])
-def test_a_request_has_one_answer(name: str, steps: list[tuple[Any, ...]], said: list[str]) -> None:
-    story = told(steps)
-    check_sums(story)
-    assert answers(story) == said
-    # Each accepted once is spent once, unless it was cancelled after that.
-    accepted = sum(int(line.split()[-1]) for line in said if " accepted " in line and not line.endswith("again"))
-    cancelled = 100 if name.startswith("the second one when the first was cancelled") else 0
-    assert story.state.spent == accepted - cancelled
 
 
 def test_an_answer_tells_the_arithmetic() -> None:
@@ -187,26 +95,6 @@ def test_a_cancelled_redemption_goes_back_to_its_lots_with_their_dates() -> None
     check_sums(story)
     assert by_end(story.state) == {MARCH: 100, APRIL: 300}
     assert story.state.spent == 0
-
-
-CANCELS = [
-    # name, steps, points of March that are (active, spent, expired), reason of the last entry
-    ("cancelled twice gives back once", [asks(8, 200), cancels(9), cancels(10)], (300, 0, 0), "repeat"),
-    ("a refused one gives nothing", [asks(8, 900), cancels(9)], (300, 0, 0), "refused"),
-    ("1 s before the lot ends", [asks(MARCH_ENDS - 9, 200), cancels(MARCH_ENDS - SECOND)], (300, 0, 0), ""),
-    ("what has ended meanwhile expires at once", [asks(MARCH_ENDS - 9, 200), cancels(MARCH_ENDS)], (0, 0, 300), ""),
-    ("180 d later", [asks(8, 200), cancels(188)], (300, 0, 0), ""),
-]
-
-
-@pytest.mark.parametrize(("name", "steps", "march", "reason"), CANCELS, ids=[case[0] for case in CANCELS])
-def test_a_cancel(name: str, steps: list[tuple[Any, ...]], march: tuple[int, int, int], reason: str) -> None:
-    story = told([bought(0, 300), *steps])
-    check_sums(story)
-    assert (by_end(story.state).get(MARCH, 0), story.state.spent, story.state.expired) == march
-    last = [fact for _, _, fact in story.facts if isinstance(fact, Ledger) and fact.rule == "redeem_cancel"][-1]
-    assert last.reason == reason
-    assert (last.amends is None) == bool(reason)
 
 
 def test_a_cancel_1_s_after_180_d_finds_nothing() -> None:
@@ -317,29 +205,6 @@ def shoes(day: float, amount: int = 10_000) -> tuple[Any, ...]:
 
 def refunds(day: float, amount: int) -> tuple[Any, ...]:
     return (day, "refund", day, {"order_id": "o-shoes", "amount": amount})
-
-
-PARTS: list[tuple[str, list[tuple[Any, ...]], int]] = [
-    ("nothing refunded", [asks(8, 300, **PAID), shoes(8)], 300),
-    ("a third", [asks(8, 300, **PAID), shoes(8), refunds(9, 3_333)], 201),
-    ("in three parts: one floor in all", [asks(8, 300, **PAID), shoes(8), refunds(9, 3_333), refunds(10, 3_333),
-                                          refunds(11, 3_334)], 0),
-    ("two redemptions, half", [asks(8, 300, **PAID), asks(8, 100, "r-2", **PAID), shoes(8), refunds(9, 5_000)], 200),
-    ("the redeem comes after its order", [shoes(8), asks(8.5, 300, **PAID), refunds(9, 5_000)], 150),
-    ("the redeem comes after the refund", [shoes(8), refunds(9, 5_000), asks(10, 300, **PAID)], 150),
-    ("the refund comes before its order", [asks(8, 300, **PAID), refunds(8.5, 5_000), (9, *shoes(8)[1:])], 150),
-    ("a refund above the amount", [asks(8, 300, **PAID), shoes(8), refunds(9, 10_001)], 300),
-    ("another order's refund", [asks(8, 300, **PAID), shoes(8), bought(8, 1), (9, "refund", 9,
-                                {"order_id": "o-2", "amount": 100})], 300),
-    ("cancelled after half was refunded", [asks(8, 300, **PAID), shoes(8), refunds(9, 5_000), cancels(10)], 0),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("name", "steps", "spent"), PARTS, ids=[case[0] for case in PARTS])
-def test_points_that_paid_a_part_of_an_order(name: str, steps: list[tuple[Any, ...]], spent: int) -> None:
-    story = told([bought(0, 1_000), *steps, (20, "tick")])
-    check_sums(story)
-    assert story.state.spent == spent
 
 
 def test_what_comes_back_is_what_was_spent_last_and_goes_to_its_own_lot() -> None:

@@ -17,7 +17,7 @@ from schemas.actions import Line
 from schemas.facts import Fact, Ledger, RefundOrphan, RefundRefused
 from schemas.programme import parse
 from tests.processors.book import check_sums, ledger
-from tests.processors.story import DAY, EPOCH, PROGRAMME, RULES, START, Story, an_action, tiers, told
+from tests.processors.story import DAY, EPOCH, PROGRAMME, RULES, START, Story, an_action, told
 
 MARCH = 2026 * 12 + 2
 SECOND = 1 / 86_400
@@ -44,41 +44,6 @@ def balances(story: Story) -> tuple[int, ...]:
     """Active, pending, reversed, debt."""
     state = story.state
     return state.active, state.pending, state.reversed, state.debt
-
-
-TABLE: list[tuple[str, list[tuple[Any, ...]], tuple[int, ...], int]] = [
-    ("whole, while pending", [bought(1, 9_900), refunded(2, 9_900)], (0, 0, 99, 0), 0),
-    ("a part, while pending", [bought(1, 9_900), refunded(2, 4_950)], (0, 50 - 1, 50, 0), 4_950),
-    ("whole, 1 s before active", [bought(1, 9_900), refunded(8 - SECOND, 9_900)], (0, 0, 99, 0), 0),
-    ("whole, as it becomes active", [bought(1, 9_900), refunded(8, 9_900)], (0, 0, 99, 0), 0),
-    ("whole, when active", [bought(1, 9_900), refunded(20, 9_900)], (0, 0, 99, 0), 0),
-    (
-        "before its purchase",
-        [refunded(2, 9_900), (3, "purchase", 1, {"amount": 9_900, "order_id": "o"})],
-        (0, 0, 99, 0),
-        0,
-    ),
-    (
-        "three parts of 1.99 yuan take the 1 point once",
-        [bought(1, 199), refunded(2, 66), refunded(3, 66), refunded(4, 67)],
-        (0, 0, 1, 0),
-        0,
-    ),
-    ("0.99 of 1.99 yuan leave the point", [bought(1, 199), refunded(2, 99)], (0, 1, 0, 0), 100),
-    ("1.00 of 1.99 yuan take it", [bought(1, 199), refunded(2, 100)], (0, 0, 1, 0), 99),
-    ("beyond the amount: refused", [bought(1, 9_900), refunded(2, 9_901)], (0, 99, 0, 0), 9_900),
-    ("twice is beyond the amount", [bought(1, 9_900), refunded(2, 9_900), refunded(3, 1)], (0, 0, 99, 0), 0),
-    ("unknown: no effect", [bought(1, 9_900), refunded(2, 9_900, "other")], (0, 99, 0, 0), 9_900),
-    ("after 180 d without `purchased_at`", [bought(1, 9_900), refunded(182, 9_900)], (99, 0, 0, 0), 9_900),
-]
-
-
-@pytest.mark.parametrize(("name", "steps", "expected", "spent"), TABLE, ids=[row[0] for row in TABLE])
-def test_a_refund(name: str, steps: list[tuple[Any, ...]], expected: tuple[int, ...], spent: int) -> None:
-    story = told(steps)
-    check_sums(story)
-    assert balances(story) == expected, name
-    assert sum(spend_by_month(story.state).values()) == spent
 
 
 def test_the_entry_names_the_order_and_says_its_arithmetic() -> None:
@@ -186,46 +151,6 @@ def test_a_refused_refund_says_what_is_left() -> None:
 
 def facts_of(story: Story, kind: type[Any]) -> list[Any]:
     return [fact for _, _, fact in story.facts if isinstance(fact, kind)]
-
-
-BUYING: list[tuple[str, list[tuple[Any, ...]], list[str]]] = [
-    (
-        "the one before counts again",
-        [bought(0, 100, "a"), bought(13, 100, "b"), refunded(19, 100, "b")],
-        ["red from 14"],
-    ),
-    ("the only one: no tier", [bought(0, 100), refunded(15, 100)], ["red from 14", "red of 14 never was"]),
-    (
-        "a part changes nothing",
-        [bought(0, 100, "a"), bought(13, 100, "b"), refunded(19, 99, "b")],
-        [],
-    ),
-    (
-        "the same tier, from an earlier moment",
-        [bought(0, 100, "a"), bought(10, 100, "b"), refunded(25, 100, "b")],
-        ["red from 24", "red moved from 24 to 14"],
-    ),
-    (
-        "another tier is due by now",
-        [bought(0, 100, "a"), bought(20, 100, "b"), refunded(35, 100, "b")],
-        ["red from 14", "red until 20: purchase", "red from 34", "red of 34 never was", "light from 30"],
-    ),
-    (
-        "none is due yet",
-        [bought(0, 100, "a"), bought(1, 100, "b"), refunded(2, 100, "b"), (14, "tick")],
-        ["red from 14"],
-    ),
-    (
-        "an older one stays the last",
-        [bought(0, 100, "a"), bought(1, 100, "b"), refunded(2, 100, "a"), (14.5, "tick"), (15, "tick")],
-        ["red from 15"],
-    ),
-]
-
-
-@pytest.mark.parametrize(("name", "steps", "expected"), BUYING, ids=[row[0] for row in BUYING])
-def test_the_buying_tier_is_judged_anew(name: str, steps: list[tuple[Any, ...]], expected: list[str]) -> None:
-    assert [line for line in tiers(told(steps)) if not line.startswith("yellow")] == expected, name
 
 
 # -- order of arrival, and undoing ----------------------------------------------------------------------------------

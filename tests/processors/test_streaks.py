@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-
-import pytest
 
 from processors.programme import Rules
 from schemas.member import CHECK_IN
@@ -18,66 +15,6 @@ FIVE, TEN = "check_in 5", "check_in 10 x2"
 
 def lifted(day: int) -> str:
     return f"check_in 5 x2 corrects day {day}"
-
-
-CASES: list[tuple[str, Sequence[tuple[float, float]], list[str]]] = [
-    # name, check-ins as (arrives, happened) in days, entries
-    ("six days in a row are six times 5", [(n, n) for n in range(6)], [FIVE] * 6),
-    ("the 7th day in a row doubles", [(n, n) for n in range(7)], [FIVE] * 6 + [TEN]),
-    ("and every further one", [(n, n) for n in range(10)], [FIVE] * 6 + [TEN] * 4),
-    (
-        "a day without check-in ends the streak",
-        [(n, n) for n in range(7)] + [(n, n) for n in range(8, 15)],
-        [FIVE] * 6 + [TEN] + [FIVE] * 6 + [TEN],
-    ),
-    (
-        "the last second of a day and the first of the next are two days in a row",
-        [(n + 1 - 1 / 86_400, n + 1 - 1 / 86_400) for n in range(6)] + [(6, 6)],
-        [FIVE] * 6 + [TEN],
-    ),
-    (
-        "a late check-in heals: the days after it that were paid too little get the rest",
-        [(n, n) for n in (0, 1, 2, 4, 5, 6, 7)] + [(7.5, 3)],
-        [FIVE] * 8 + [lifted(6), lifted(7)],
-    ),
-    (
-        "a late 7th day is itself doubled",
-        [(n, n) for n in range(6)] + [(8, 7)] + [(8.1, 6)],
-        [FIVE] * 7 + [TEN, lifted(7)],
-    ),
-    (
-        "days before the healed one get nothing more",
-        [(n, n) for n in range(6)] + [(6.5, 6.5)] + [(7, 5.2)],
-        [FIVE] * 6 + [TEN, "check_in 0 cap"],
-    ),
-    (
-        "nothing to heal behind a second gap",
-        [(n, n) for n in (0, 1, 2, 4, 5, 8, 9)] + [(9.5, 3)],
-        [FIVE] * 8,
-    ),
-    (
-        "what was doubled already is not lifted again",
-        [(n, n) for n in range(1, 9)] + [(8.5, 0)],
-        [FIVE] * 6 + [TEN] * 2 + [FIVE, lifted(6)],
-    ),
-    (
-        "two late ones together heal",
-        [(n, n) for n in (0, 1, 2, 5, 6, 7)] + [(8, 3), (8, 4)],
-        [FIVE] * 8 + [lifted(6), lifted(7)],
-    ),
-    (
-        "a check-in late by the whole horizon heals as well",
-        [(n, n) for n in range(1, 7)] + [(30, 0)],
-        [FIVE] * 7 + [lifted(6)],
-    ),
-]
-
-
-@pytest.mark.parametrize(("name", "days", "expected"), CASES, ids=[case[0] for case in CASES])
-def test_streaks(name: str, days: Sequence[tuple[float, float]], expected: list[str]) -> None:
-    story = told([(arrives, "check_in", happened) for arrives, happened in days])
-    assert lines(story, "check_in") == expected
-    check_sums(story)
 
 
 def test_a_correction_names_its_entry_and_belongs_to_its_day_and_month() -> None:

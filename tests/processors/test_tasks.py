@@ -1,4 +1,4 @@
-"""Tasks as a growth manager would check them: one row, one case; and that no order of arrival changes what is done."""
+"""Tasks beyond their tables: progress, what a programme may declare, and that no order of arrival changes them."""
 
 from __future__ import annotations
 
@@ -53,110 +53,6 @@ def _word(story: Story, fact: TaskFact) -> str:
     return f"{fact.rule} {met}/{len(fact.values)}{again}"
 
 
-CASES: list[tuple[str, Steps, list[str]]] = [
-    (
-        "the icebreak: a profile, a check-in, a first message after joining",
-        [step("join", 0), step("profile", 0.1), step("check_in", 1), step("message", 2)],
-        ["icebreak 1/3", "icebreak 2/3", "icebreak done on 2"],
-    ),
-    (
-        "in any order",
-        [step("join", 0), step("message", 0.5), step("check_in", 1), step("profile", 2)],
-        ["icebreak 1/3", "icebreak 2/3", "icebreak done on 2"],
-    ),
-    (
-        "one second before 72 h it is in time",
-        [step("join", 0), step("profile", 0), step("check_in", 1), step("message", 3 - SECOND)],
-        ["icebreak 1/3", "icebreak 2/3", "icebreak done on 3-1s"],
-    ),
-    (
-        "at 72 h it is too late",
-        [step("join", 0), step("profile", 0), step("check_in", 1), step("message", 3)],
-        ["icebreak 1/3", "icebreak 2/3"],
-    ),
-    (
-        "the joining itself is inside, a second before is not",
-        [step("profile", 1 - SECOND), step("check_in", 1), step("join", 1), step("message", 1)],
-        ["icebreak 1/3", "icebreak 2/3", "icebreak 1/3", "icebreak 2/3"],
-    ),
-    (
-        "more of the same changes nothing",
-        [step("join", 0), step("profile", 0), step("profile", 1), step("check_in", 1), step("check_in", 2)],
-        ["icebreak 1/3", "icebreak 2/3"],
-    ),
-    (
-        "a late action heals",
-        [step("join", 0), step("profile", 0), step("message", 1), step("check_in", 2, arrives=20)],
-        ["icebreak 1/3", "icebreak 2/3", "icebreak done on 2"],
-    ),
-    (
-        "a late one shows that it was done earlier",
-        [step("join", 0), step("profile", 0), step("check_in", 1), step("message", 2), step("message", 0.5, arrives=4)],
-        ["icebreak 1/3", "icebreak 2/3", "icebreak done on 2", "icebreak done on 1, not on 2"],
-    ),
-    (
-        "an earlier joining moves the window away",
-        [step("join", 2), step("profile", 2), step("check_in", 3), step("message", 4), step("join", 1, arrives=5)],
-        ["icebreak 1/3", "icebreak 2/3", "icebreak done on 4", "icebreak 2/3, not on 4"],
-    ),
-    (
-        "an earlier joining moves it to what came before",
-        [step("join", 3), step("profile", 3), step("check_in", 2, arrives=4), step("message", 4), step("join", 2, 5)],
-        ["icebreak 1/3", "icebreak 2/3", "icebreak done on 4"],
-    ),
-    (
-        "who never joined has the earliest action",
-        [step("login", 0), step("profile", 0.5), step("check_in", 1), step("message", 3 - SECOND)],
-        ["icebreak 1/3", "icebreak 2/3", "icebreak done on 3-1s"],
-    ),
-    (
-        "until a join says otherwise",
-        [step("login", 0), step("profile", 4), step("check_in", 4), step("message", 5), step("join", 3, arrives=6)],
-        ["icebreak done on 5"],
-    ),
-    (
-        "the trial: a coupon, a message in a group, an event",
-        [step("join", 0), step("benefit_use", 1), step("message", 2, **IN_GROUP), step("event", 6)],
-        ["icebreak 1/3", "trial 1/3", "trial 2/3", "trial done on 6"],
-    ),
-    (
-        "the coupon may be one of a purchase",
-        [step("join", 0), step("purchase", 1, **COUPON), step("message", 2, **IN_GROUP), step("event", 7 - SECOND)],
-        ["icebreak 1/3", "trial 1/3", "trial 2/3", "trial done on 7-1s"],
-    ),
-    (
-        "at 7 d it is too late",
-        [step("join", 0), step("purchase", 1, **COUPON), step("message", 2, **IN_GROUP), step("event", 7)],
-        ["icebreak 1/3", "trial 1/3", "trial 2/3"],
-    ),
-    (
-        "a gift used, a message outside of groups, an event finished, a purchase without coupon: none counts",
-        [
-            step("join", 0),
-            step("benefit_use", 1, kind="gift"),
-            step("message", 1),
-            step("event", 1, status="finished"),
-            step("purchase", 1),
-        ],
-        ["icebreak 1/3"],
-    ),
-]
-
-
-@pytest.mark.parametrize(("name", "steps", "expected"), CASES, ids=[case[0] for case in CASES])
-def test_tasks(name: str, steps: Steps, expected: list[str]) -> None:
-    story = told(sorted(steps, key=lambda one: one[0]))
-    assert sorted(words(story)) == sorted(expected)
-    check_sums(story)
-
-
-def test_a_repeat_of_what_counts_changes_nothing() -> None:
-    story = told([step("join", 0), step("profile", 1)])
-    before, facts = story.state.tasks, len(story.facts)
-    story.act(an_action("profile", START + DAY, 1), START + 2 * DAY)
-    assert (story.state.tasks, len(story.facts)) == (before, facts)
-
-
 def test_levels_read_what_is_done_since_when() -> None:
     story = told([step("join", 0), step("profile", 0), step("check_in", 1), step("message", 2)])
     assert tasks.levels_done(RULES, story.state) == {"explorer 2": START + 2 * DAY}
@@ -193,50 +89,6 @@ def refund(story: Story, order: int, amount: int, day: float) -> None:
     at = START + round(day * DAY)
     story.act(an_action("refund", at, 900, order_id=f"o-{order}", amount=amount, currency="CNY"), at)
     check_sums(story)
-
-
-TRIAL: Steps = [
-    step("join", 0),
-    step("purchase", 1, **COUPON),
-    step("message", 2, **IN_GROUP),
-    step("event", 3),
-]
-
-
-@pytest.mark.parametrize(
-    ("name", "steps", "order", "amount", "day", "expected"),
-    [
-        ("a full refund undoes it", TRIAL, 1, 9_900, 5, "trial 2/3, not on 3"),
-        ("long after the window too", TRIAL, 1, 9_900, 150, "trial 2/3, not on 3"),
-        ("a part of it does not", TRIAL, 1, 9_899, 5, "trial done on 3"),
-        ("nor where another coupon was used", [*TRIAL, step("benefit_use", 2.5)], 1, 9_900, 5, "trial done on 3"),
-        (
-            "it moves where another was used later",
-            [*TRIAL, step("benefit_use", 4)],
-            1,
-            9_900,
-            5,
-            "trial done on 4, not on 3",
-        ),
-        ("a refund of another order is none", [*TRIAL, step("purchase", 4)], 4, 9_900, 5, "trial done on 3"),
-        ("more than was paid is refused", TRIAL, 1, 9_901, 5, "trial done on 3"),
-        (
-            "one that comes before its order undoes what that brought",
-            [(0.5, "refund", 0.5, {"order_id": "o-2", "amount": 9_900}), *TRIAL],
-            9,
-            0,
-            5,
-            "trial 2/3",
-        ),
-    ],
-)
-def test_a_refund_rolls_back(name: str, steps: Steps, order: int, amount: int, day: int, expected: str) -> None:
-    story = told(sorted(steps, key=lambda one: one[0]))
-    refund(story, order, amount, day)
-    assert words(story, "trial")[-1] == expected
-    assert tasks.levels_done(RULES, story.state).get("explorer 3", 0) == (
-        START + int(expected.split()[3].rstrip(",")) * DAY if "done" in expected else 0
-    )
 
 
 def declared(text: str) -> Rules:

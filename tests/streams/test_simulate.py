@@ -7,24 +7,28 @@ from __future__ import annotations
 
 import asyncio
 import pickle
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from processors.simulate import LAST, UNCHANGED, Made, Origin, Slot, Standing, compared, patch_of
+from processors.signature import public_text
+from processors.simulate import LAST, UNCHANGED, Made, Origin, Slot, Standing, compared, parted, patch_of
 from schemas import facts as fact_codec
 from schemas import partition as partition_codec
 from schemas.facts import Ledger
+from schemas.partition import PartitionState
+from schemas.records import Keys, ProgrammeControl
 from streams import snapshot
 from streams.cli_looking import days_of, share_of
 from streams.errors import StateLost, TotalsDiffer, UsageError
 from streams.simulate import Asked, Lived, Simulated, Simulation, check_facts
 from streams.simulate_partition import EVERYBODY, Outcome, Task, fold, sampled, standings
+from streams.simulate_population import Given, Result
 from streams.store import Dump
-from tests.crash.traffic import PROGRAMME
+from tests.crash.traffic import PROGRAMME, STAFF, STRANGER, WORKERS, control
 from tests.doubles import instantly
 from tests.streams.lived import PARTITIONS, LivedLog, changed, nothing
 
@@ -51,12 +55,17 @@ class Here:
 
     def __init__(self, it: LivedLog, folder: Path, begin: Path | None = None) -> None:
         self.it, self.tasks = it, list[Task]()
-        self.simulation = Simulation(it.settings, it.store, it.source(), self._pool, nothing, folder, begin=begin)
+        self.simulation = Simulation(it.settings, it.store, it.source(), self, nothing, folder, begin=begin)
 
-    async def _pool(self, tasks: Sequence[Task]) -> list[Outcome]:
+    async def fold(self, tasks: Sequence[Task]) -> list[Outcome]:
         self.tasks += tasks
         outcomes = [await fold(pickle.loads(pickle.dumps(task)), self.it.source(700)) for task in tasks]
         return [pickle.loads(pickle.dumps(outcome)) for outcome in outcomes]
+
+    async def work(self, function: Callable[[Given], Result], given: Sequence[Given]) -> list[Result]:
+        """The same of what all partitions make together."""
+        results = [function(pickle.loads(pickle.dumps(it))) for it in given]
+        return [pickle.loads(pickle.dumps(it)) for it in results]
 
     async def run(self, asked: Asked) -> tuple[Lived, Simulated]:
         lived = await self.simulation.lived(asked)
@@ -175,6 +184,40 @@ async def test_programmes_may_part_some_days_before_the_end(tmp_path: Path) -> N
     assert {task.part_at for task in lived.tasks.values()} != {1}
 
 
+async def test_new_keys_in_the_log_do_not_lock_the_simulation_out(tmp_path: Path) -> None:
+    """What is put in or said otherwise after a change of keys still counts."""
+
+    def rotated(text: str) -> LivedLog:
+        it = LivedLog("keys-1", 5, text)
+        staff, workers = {"staff": public_text(STAFF)}, {"workers": public_text(WORKERS)}
+        body = Keys(id="keys", number=1, by="ann", approved_by="bob", staff_keys=staff, worker_keys=workers)
+
+        def between(burst: int) -> None:
+            for partition in range(PARTITIONS) if burst == 50 else ():
+                it.log.append(it.topics.actions.name, partition, control(body))
+                it.log.append(it.topics.actions.name, partition, control(body, key=STRANGER))
+
+        instantly(it.live(1_000, 1, between))
+        return it
+
+    it, other = await asyncio.to_thread(lambda: [rotated(text) for text in (PROGRAMME, OTHER_MONEY)])
+    here = Here(it, tmp_path)
+    _, done = await here.run(Asked(OTHER_MONEY))
+    assert done.rederived > 0
+    assert here.members() == await lived_members(other)
+
+
+def test_a_programme_that_waits_where_they_part_never_holds() -> None:
+    def version(number: int, holds_from: int) -> ProgrammeControl:
+        return ProgrammeControl(id="programme", number=number, by="ann", text=PROGRAMME, holds_from=holds_from)
+
+    own = PartitionState(programmes=[version(1, 0), version(2, 5 * DAY), version(3, 9 * DAY)], clock=6 * DAY)
+    for holds_from, left in ((6 * DAY, [1, 2, 4]), (0, [4])):
+        found = parted(own, TWICE, holds_from, ("simulate", "key"))
+        assert [one.number for one in found.programmes] == left
+        assert found.programmes[-1].text == TWICE
+
+
 async def test_a_sample_is_of_members_and_each_is_as_among_all(tmp_path: Path) -> None:
     it = await asyncio.to_thread(log_of, 5)
     (tmp_path / "all").mkdir()
@@ -237,6 +280,14 @@ def test_members_are_counted_where_they_were_and_levels_where_they_are() -> None
     assert (found.by["level"]["gold"].live.members, found.by["level"]["gold"].new.members) == (1, 2)
     assert [(one.member_id, one.issued, one.new_level) for one in found.gains] == [("a", 50, "gold")]
     assert [(one.member_id, one.issued) for one in found.losses] == [("b", -10)]
+
+
+def test_who_is_owed_more_for_the_same_points_is_named_too() -> None:
+    live = {name: Standing("", "", "", 100, 80, 0) for name in "abc"}
+    new = {"a": Standing("", "", "", 100, 95, 0), "b": Standing("", "", "", 100, 0, 0), "c": live["c"]}
+    found = compared(live, new)
+    assert [(one.member_id, one.net) for one in found.gains] == [("a", 15)]
+    assert [(one.member_id, one.net) for one in found.losses] == [("b", -80)]
 
 
 def test_members_that_do_not_differ_are_not_named() -> None:

@@ -1,0 +1,1 @@
+"""Decision tables: what the default programme decides, case by case, in files a growth manager could edit."""

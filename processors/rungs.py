@@ -109,12 +109,11 @@ def note(rules: Rules, state: MemberState, action: Action, moment: Moment, facts
     rung = RUNGS[type(action)]
     if rung == BUY:
         assert isinstance(action, Purchase)
-        for sku in dict.fromkeys(line.sku for line in action.lines):
-            row = Row(moment.at, BUY, _place(state, action), moment.offset)
-            _add(rules, state, sku, row, action, moment, facts)
+        for sku in dict.fromkeys([line.sku for line in action.lines]):
+            _add(rules, state, sku, BUY, action, moment, facts)
     else:
         item_id: str = action.item_id  # type: ignore[attr-defined]  # all three have one
-        _add(rules, state, item_id, Row(moment.at, rung, _place(state, action)), action, moment, facts)
+        _add(rules, state, item_id, rung, action, moment, facts)
 
 
 def refunded(
@@ -140,19 +139,19 @@ def refunded(
 
 
 def _add(
-    rules: Rules, state: MemberState, item_id: str, row: Row, action: Action, moment: Moment, facts: list[Fact]
+    rules: Rules, state: MemberState, item_id: str, rung: int, action: Action, moment: Moment, facts: list[Fact]
 ) -> None:
-    item = zlib.crc32(item_id.encode())
+    item, at, place = zlib.crc32(item_id.encode()), moment.at, _place(state, action)
     key = ITEM.pack(item)
     known = state.ladder.find(key) >= 0 or state.ladder_buys.find(key) >= 0  # `in` costs more: see `identity.look_up`
-    if row.rung == BUY:
+    if rung == BUY:
         if not state.ladder_buys:
-            waiting.sooner(state, row.at + rules.orders_ms)
-        state.ladder_buys += BOUGHT_ITEM.pack(item, row.at, row.order, row.place)
+            waiting.sooner(state, at + rules.orders_ms)
+        state.ladder_buys += BOUGHT_ITEM.pack(item, at, moment.offset, place)
     else:
         if not state.ladder:
-            waiting.sooner(state, row.at + _seen_ms(rules))
-        state.ladder += ITEM_SEEN.pack(item, row.at << 2 | row.rung, row.place)
+            waiting.sooner(state, at + _seen_ms(rules))
+        state.ladder += ITEM_SEEN.pack(item, at << 2 | rung, place)
     if len(state.ladder) > rules.ladder.seen_max:
         _forget_some(rules, state)
     if len(state.ladder_buys) > rules.ladder.bought_max:
@@ -422,7 +421,7 @@ def _place(state: MemberState, action: Action) -> int:
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode_places = functools.lru_cache(msgspec.msgpack.Decoder(tuple[tuple[str, str], ...]).decode)
+_decode_places = functools.lru_cache(maxsize=4096)(msgspec.msgpack.Decoder(tuple[tuple[str, str], ...]).decode)
 """Most members act in one place, and many in the same: their places are read once."""
 _decode_climbs = msgspec.msgpack.Decoder(list[Climb]).decode
 

@@ -86,9 +86,9 @@ def decide(rules: Rules, in_force: Rules, id_key: bytes, member: Member, action:
     gone = _turn(rules, member, page, clock) if page else 0
     kind, day, verdict = type(action), rules.calendar.day(at), APPLIED
     way, known_by_more = rules.ways.get(kind) or way_of(rules, kind), KNOWN_BY_MORE.get(kind)
-    own = way.own or is_own(rules, action)
+    own = is_own(rules, action) if way.own is None else way.own
     if known_by_more is None:
-        _apply(rules, in_force, way, state, action, moment, day, facts, own=own)
+        _apply(rules, in_force, way, state, action, moment, day, facts)
     else:
         verdict = known_by_more(rules, in_force, id_key, state, action, moment, day, facts)
         if state.referrer:
@@ -178,9 +178,7 @@ def _apply(
     moment: Moment,
     day: int,
     facts: list[Fact],
-    *,
-    own: bool,
-    first: bool = False,
+    earns: points.Earning | None = None,
 ) -> None:
     """An accepted action: its day, its weight, its points, then what it says of silence and of the member."""
     kind = type(action)
@@ -195,7 +193,7 @@ def _apply(
     if weight:
         activity.add(rules.activity, state, day, weight)
     ahead = len(facts)  # what a newer day brought about stands before the action's own entry
-    earn: points.Earning | None = points.first_purchase if first else way.earn
+    earn = earns or way.earn
     if kind is Custom and rules.custom_earns.get(action.name):  # type: ignore[attr-defined]  # a custom action
         earn = points.earn_custom
     if earn is not None:
@@ -209,7 +207,7 @@ def _apply(
     if way.leveled:
         own_entry = facts[ahead] if len(facts) > ahead else None
         levels.counted(in_force, state, action, moment, day, weight, own_entry, facts)
-    if own:
+    if is_own(rules, action) if way.own is None else way.own:
         if not 0 <= moment.at - state.last_own < rules.comeback_ms:
             came_back(rules, state, action, moment, facts)
         churn.silence_ended(in_force, state, action, moment, facts)
@@ -267,7 +265,8 @@ def _order(
     levels.before_order(in_force, state, action, moment, facts)
     ahead = len(facts)
     first = first_order.takes(state, key, moment.at)
-    _apply(rules, in_force, way_of(rules, Purchase), state, action, moment, day, facts, own=True, first=first)
+    earns = points.first_purchase if first else None
+    _apply(rules, in_force, way_of(rules, Purchase), state, action, moment, day, facts, earns)
     entries = ((at, fact) for at, fact in enumerate(facts) if at >= ahead and isinstance(fact, Ledger))
     place, entry = next((at, fact) for at, fact in entries if fact.entry == "earned")
     others = factors.others(rules, state, moment.at, day) if first else entry.factor
@@ -310,7 +309,7 @@ def _redeem(
     if again is not None:
         facts.append(again)
         return Verdict.DUPLICATE
-    _apply(rules, in_force, way_of(rules, Redeem), state, action, moment, day, facts, own=True)
+    _apply(rules, in_force, way_of(rules, Redeem), state, action, moment, day, facts)
     told = len(facts)
     if action.order_id:
         order = orders.find(rules, state, orders.order_key(id_key, action.order_id), moment.clock)
@@ -333,7 +332,7 @@ def _redeem_cancel(
     facts: list[Fact],
 ) -> Verdict:
     """A redemption taken back; an order that it paid wholly is gone with it."""
-    _apply(rules, in_force, way_of(rules, RedeemCancel), state, action, moment, day, facts, own=False)
+    _apply(rules, in_force, way_of(rules, RedeemCancel), state, action, moment, day, facts)
     told = len(facts)
     order_id = redeem.cancel(in_force, state, action, moment, facts)
     if order_id and redeem.undid(state, order_id):

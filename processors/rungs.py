@@ -149,7 +149,7 @@ def _add(
 ) -> None:
     item, at, place = zlib.crc32(item_id.encode()), moment.at, _place(state, action)
     key = ITEM.pack(item)
-    known = state.ladder.find(key) >= 0 or state.ladder_buys.find(key) >= 0  # `in` takes three times as long
+    known = state.ladder.rfind(key) >= 0 or state.ladder_buys.rfind(key) >= 0  # `in` takes three times as long
     if rung == BUY:
         if not state.ladder_buys:
             waiting.sooner(state, at + rules.orders_ms)

@@ -11,6 +11,8 @@ from processors import badges, churn, echoes, membership, notes, points, rungs
 from schemas.actions import (
     Action,
     Comment,
+    Complaint,
+    Content,
     Custom,
     Join,
     Leave,
@@ -21,6 +23,7 @@ from schemas.actions import (
     Purchase,
     Share,
     Subscribe,
+    Support,
 )
 from schemas.facts import Fact
 from schemas.member import MemberState
@@ -45,13 +48,15 @@ NOTED: dict[type[Action], Noted] = {
 """What an accepted action of a kind says of the member beside its points."""
 SAYS_WEIGHT = frozenset((Message, Live, Custom))
 """Kinds whose weight depends on what the action says."""
+SAYS_OWN = frozenset((Content, Subscribe, Complaint, Support, Custom))
+"""Kinds of which only some actions end the member's silence."""
 
 
 class Way(Struct, frozen=True, gc=False):
     """One kind of actions under one version: a look at a field costs a tenth of one at a table."""
 
     weight: int | None  # None = what the action says decides
-    own: bool  # False = what the action says decides
+    own: bool | None  # None = what the action says decides: see `member.is_own`
     earn: points.Earning | None
     leveled: bool  # levels count it
     noted: Noted | None
@@ -71,7 +76,7 @@ def _found(rules: Rules, kind: type[Action]) -> Way:
         counted.append(badges.counted)
     way = rules.ways[kind] = Way(
         weight=None if kind in SAYS_WEIGHT else rules.activity.of_type[kind],
-        own=kind.own,
+        own=None if kind in SAYS_OWN else kind.own,
         earn=points.EARNING.get(kind),
         leveled=kind in rules.level_kinds,
         noted=NOTED.get(kind),

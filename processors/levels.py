@@ -56,12 +56,12 @@ def counted(
 ) -> None:
     """An action of a kind that levels count, after its own entry: its base points, its weight, a run of check-ins."""
     levels = in_force.levels
-    base = 0
+    base, kind = 0, type(action)
     if type(entry) is Ledger and not entry.pending:  # what is held counts for nothing
         base = entry.base
-    if type(action) is Custom and action.name not in in_force.growing:
+    if kind is Custom and action.name not in in_force.growing:  # type: ignore[attr-defined]  # a custom action
         base = 0
-    if type(action) not in levels.community:
+    if kind not in levels.community:
         weight = 0
     if day != state.today:
         growth.add_late(levels.calendar, state, day, base, weight)
@@ -71,7 +71,7 @@ def counted(
     state.community += weight
     if base:
         state.growth += base
-        if state.growth >= state.growth_next or (type(action) is CheckIn and _streak_matters(levels, state, day)):
+        if state.growth >= state.growth_next or (kind is CheckIn and _streak_matters(levels, state, day)):
             judge(looked(in_force, state, action, moment, facts))
 
 

@@ -78,7 +78,7 @@ def _put(state: MemberState, lots: list[Lot]) -> None:
 
 def next_due(in_force: Rules, state: MemberState) -> int:
     """When the next lot is warned of or ends; 0 = there are no points."""
-    return min((_moment(in_force, lot)[0] for lot in held(state)), default=0)
+    return min([_moment(in_force, lot)[0] for lot in held(state)], default=0)
 
 
 def fall_due(due: Due) -> None:

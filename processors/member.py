@@ -22,8 +22,6 @@ from processors import (
     identity,
     levels,
     lots,
-    membership,
-    notes,
     opening,
     orders,
     overlays,
@@ -46,24 +44,19 @@ from processors.level_judge import Look
 from processors.orders import Order
 from processors.programme import Rules
 from processors.waiting import LOOK, Due
+from processors.ways import Way, way_of
 from schemas.actions import (
     Action,
     Adjust,
-    Comment,
     Complaint,
     Content,
     Custom,
-    Join,
-    Leave,
-    Like,
     Message,
     Opening,
-    Profile,
     Purchase,
     Redeem,
     RedeemCancel,
     Refund,
-    Share,
     Subscribe,
     Support,
 )
@@ -91,10 +84,11 @@ def decide(rules: Rules, in_force: Rules, id_key: bytes, member: Member, action:
     facts: list[Fact] = []
     page = identity.remember(state, identified, at if at > clock else clock)
     gone = _turn(rules, member, page, clock) if page else 0
-    day, own, verdict = rules.calendar.day(at), type(action) in OWN or is_own(rules, action), APPLIED
-    known_by_more = KNOWN_BY_MORE.get(type(action))
+    kind, day, verdict = type(action), rules.calendar.day(at), APPLIED
+    way, known_by_more = rules.ways.get(kind) or way_of(rules, kind), KNOWN_BY_MORE.get(kind)
+    own = is_own(rules, action) if way.own is None else way.own
     if known_by_more is None:
-        _apply(rules, in_force, state, action, moment, day, facts, own=own)
+        _apply(rules, in_force, way, state, action, moment, day, facts)
     else:
         verdict = known_by_more(rules, in_force, id_key, state, action, moment, day, facts)
         if state.referrer:
@@ -178,14 +172,13 @@ def is_own(rules: Rules, action: Action) -> bool:
 def _apply(
     rules: Rules,
     in_force: Rules,
+    way: Way,
     state: MemberState,
     action: Action,
     moment: Moment,
     day: int,
     facts: list[Fact],
-    *,
-    own: bool,
-    first: bool = False,
+    earns: points.Earning | None = None,
 ) -> None:
     """An accepted action: its day, its weight, its points, then what it says of silence and of the member."""
     kind = type(action)
@@ -194,11 +187,13 @@ def _apply(
         holds.new_day(rules, state, day)
         levels.new_day(in_force, state, action, moment, day, facts)
         days.roll(rules.activity, state, day)
-    weight = rules.activity.of(action)
+    weight = way.weight
+    if weight is None:
+        weight = rules.activity.of(action)
     if weight:
         activity.add(rules.activity, state, day, weight)
     ahead = len(facts)  # what a newer day brought about stands before the action's own entry
-    earn: points.Earning | None = points.first_purchase if first else points.EARNING.get(kind)
+    earn = earns or way.earn
     if kind is Custom and rules.custom_earns.get(action.name):  # type: ignore[attr-defined]  # a custom action
         earn = points.earn_custom
     if earn is not None:
@@ -209,28 +204,25 @@ def _apply(
             fact.home = state.profile_region or state.join_region
     elif weight:
         facts.append(_score(rules, state, action, moment, weight))
-    if kind in rules.level_kinds:
+    if way.leveled:
         own_entry = facts[ahead] if len(facts) > ahead else None
         levels.counted(in_force, state, action, moment, day, weight, own_entry, facts)
-    if own:
+    if is_own(rules, action) if way.own is None else way.own:
         if not 0 <= moment.at - state.last_own < rules.comeback_ms:
             came_back(rules, state, action, moment, facts)
         churn.silence_ended(in_force, state, action, moment, facts)
-    noted = NOTED.get(kind)
-    if noted is not None:
-        noted(in_force, state, action, moment, facts)
+    if way.noted is not None:
+        way.noted(in_force, state, action, moment, facts)
     told = len(facts)
-    if kind in rungs.RUNGS:
-        rungs.note(rules, state, action, moment, facts)
-    if kind in rules.badges.of_kind:
-        badges.counted(rules, state, action, moment, facts)
+    for counted in way.counted:
+        counted(rules, state, action, moment, facts)
     if moment.at < state.tasks_until:
         earliest, done = state.first_at, state.tasks_done
         tasks.note(rules, state, action, moment, facts)
         if earliest != state.first_at or done is not state.tasks_done:
             levels.look_again(state)
-    if type(action) is Message:
-        holds.message(rules, state, action, moment, day, facts)
+    if kind is Message:
+        holds.message(rules, state, action, moment, day, facts)  # type: ignore[arg-type]  # a message
     if action.device_id:
         holds.seen_on(state, rules, action.device_id)
     if len(facts) > told or not state.growth_next:
@@ -273,7 +265,8 @@ def _order(
     levels.before_order(in_force, state, action, moment, facts)
     ahead = len(facts)
     first = first_order.takes(state, key, moment.at)
-    _apply(rules, in_force, state, action, moment, day, facts, own=True, first=first)
+    earns = points.first_purchase if first else None
+    _apply(rules, in_force, way_of(rules, Purchase), state, action, moment, day, facts, earns)
     entries = ((at, fact) for at, fact in enumerate(facts) if at >= ahead and isinstance(fact, Ledger))
     place, entry = next((at, fact) for at, fact in entries if fact.entry == "earned")
     others = factors.others(rules, state, moment.at, day) if first else entry.factor
@@ -316,7 +309,7 @@ def _redeem(
     if again is not None:
         facts.append(again)
         return Verdict.DUPLICATE
-    _apply(rules, in_force, state, action, moment, day, facts, own=True)
+    _apply(rules, in_force, way_of(rules, Redeem), state, action, moment, day, facts)
     told = len(facts)
     if action.order_id:
         order = orders.find(rules, state, orders.order_key(id_key, action.order_id), moment.clock)
@@ -339,7 +332,7 @@ def _redeem_cancel(
     facts: list[Fact],
 ) -> Verdict:
     """A redemption taken back; an order that it paid wholly is gone with it."""
-    _apply(rules, in_force, state, action, moment, day, facts, own=False)
+    _apply(rules, in_force, way_of(rules, RedeemCancel), state, action, moment, day, facts)
     told = len(facts)
     order_id = redeem.cancel(in_force, state, action, moment, facts)
     if order_id and redeem.undid(state, order_id):
@@ -450,9 +443,6 @@ LATER: tuple[waiting.Kind, ...] = (
 refund.FOLLOWS += [first_order.refunded, tasks.refunded, rungs.refunded, levels.refunded]
 
 
-Noted = Callable[[Rules, MemberState, Any, Moment, list[Fact]], None]
-
-
 HEARD: dict[type[AnyDerived], Callable[[Rules, MemberState, Any, Moment, list[Fact]], None]] = {
     Award: badges.won,
     Referral: referral.heard,
@@ -468,17 +458,3 @@ KNOWN_BY_MORE: dict[type[Action], Callable[..., Verdict]] = {
     Opening: opening.brought,
 }
 """Actions that name an order, a redemption or a batch: what comes again is told so, and nothing is done twice."""
-
-OWN = frozenset(kind for kind in NAMES if kind.own)
-NOTED: dict[type[Action], Noted] = {
-    Purchase: churn.bought,
-    Subscribe: membership.subscribed,
-    Profile: notes.profile,
-    Join: notes.join,
-    Leave: notes.leave,
-    Message: echoes.replied,
-    Like: echoes.reacted,
-    Comment: echoes.reacted,
-    Share: echoes.reacted,
-}
-"""What an accepted action of a kind says of the member beside its points."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import functools
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from processors.activity import Weights
 from processors.badges import Badges
@@ -22,6 +23,9 @@ from processors.standards import Levels
 from schemas.actions import ACTIONS, Action, CheckIn, Custom, Message, Share
 from schemas.facts import Ledger, Score
 from schemas.programme import Programme, ProgrammeError, parse
+
+if TYPE_CHECKING:
+    from processors.ways import Way
 
 UNITS = {"CNY": "yuan"}  # what people call a unit of the currency; others go by their code
 
@@ -87,6 +91,8 @@ class Rules:
         kinds: set[type[Action]] = {CheckIn, Message, Share, *([Custom] if self.growing else [])}
         self.level_kinds: frozenset[type[Action]] = self.levels.community | kinds
         """The actions that levels count."""
+        self.ways: dict[type[Action], Way] = {}
+        """What an action of a kind goes through, as far as one was seen: see `processors.ways`."""
         self.refund_policy = programme.points.refund.policy
         self.refund_waits_ms = programme.points.refund.waits_days * DAY_MS
         self.factors = Factors(programme.points.factors)

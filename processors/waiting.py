@@ -55,5 +55,5 @@ def sooner(state: MemberState, at: int) -> None:
 
 def next_of(kinds: tuple[Kind, ...], in_force: Rules, state: MemberState) -> int:
     """When the next thing of these kinds is due; 0 = none waits."""
-    moments = [at for kind in kinds if (at := kind.next_due(in_force, state))]
+    moments = [at for next_due, _ in kinds if (at := next_due(in_force, state))]
     return min(moments) if moments else 0

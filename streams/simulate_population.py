@@ -22,7 +22,7 @@ from processors.calendar import DAY_MS
 from processors.population import Counts, Population, Row, added
 from processors.programme import compile_programme
 from processors.simulate import UNCHANGED, Patch
-from schemas.boards import PERIODS, BoardKey, Period
+from schemas.boards import PERIODS, Period
 from schemas.records import Award, ProgrammeControl, Thresholds
 from streams.replay import Source
 from streams.simulate_partition import Outcome, Shown
@@ -80,17 +80,10 @@ class Folded(Struct, frozen=True):
     counts: dict[int, dict[str, Counts]]
 
 
-class Sums(Boards):
-    """Boards of one partition: its sums alone, nobody is ranked before all partitions are there."""
-
-    def _put(self, key: BoardKey, member_id: str, value: int) -> None:
-        pass
-
-
 def fold(it: Folding) -> Folded:
     """Fold the rows of a partition."""
     seasons = _seasons(it.programmes)
-    boards, part = Sums(seasons, it.partitions), it.partition
+    boards, part = Boards(seasons, it.partitions), it.partition
     population = Population(seasons.at(cut.moment) for cut in it.cuts)
     cuts = {cut.number: cut for cut in it.cuts}
     spans: dict[Span, Path] = {}

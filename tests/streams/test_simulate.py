@@ -30,7 +30,7 @@ from streams.simulate_population import Given, Result
 from streams.store import Dump
 from tests.crash.traffic import PROGRAMME, STAFF, STRANGER, WORKERS, control
 from tests.doubles import instantly
-from tests.streams.lived import PARTITIONS, LivedLog, changed, nothing
+from tests.streams.lived import PARTITIONS, LivedLog, changed, deaf, nothing
 
 DAY = 86_400_000
 TWICE = changed("per_unit: 1 ", "per_unit: 2 ")
@@ -40,7 +40,7 @@ OTHER_MONEY = changed("currencies: [CNY]", "currencies: [XYZ]")
 @cache
 def log_of(seed: int, bursts: int = 40, text: str = PROGRAMME, *, size: int = 100, changes: bool = False) -> LivedLog:
     """A log of so many bursts of `size` records; with changes of its programme where wanted."""
-    it = LivedLog("lived-1", seed, text)
+    it = deaf(LivedLog("lived-1", seed, text))
 
     def between(burst: int) -> None:
         if changes and burst in (bursts // 3, bursts // 2):
@@ -188,7 +188,7 @@ async def test_new_keys_in_the_log_do_not_lock_the_simulation_out(tmp_path: Path
     """What is put in or said otherwise after a change of keys still counts."""
 
     def rotated(text: str) -> LivedLog:
-        it = LivedLog("keys-1", 5, text)
+        it = deaf(LivedLog("keys-1", 5, text))
         staff, workers = {"staff": public_text(STAFF)}, {"workers": public_text(WORKERS)}
         body = Keys(id="keys", number=1, by="ann", approved_by="bob", staff_keys=staff, worker_keys=workers)
 

@@ -149,11 +149,15 @@ class OrderRules(Part):
 
 
 class ValueRules(Part):
-    """Who is high-value and who core: by the mean net spend of the last closed months, in whole units of currency."""
+    """Who is high-value and who core: by the mean net spend of the last closed months, in whole units of currency.
+
+    `abc`: what percent of all spend class A has, and A and B together.
+    """
 
     months: Annotated[int, Field(ge=1, le=12)]
     high: Positive
     core: Positive
+    abc: tuple[Annotated[int, Field(ge=1, le=99)], Annotated[int, Field(ge=1, le=100)]] = Field(strict=False)
 
     @field_validator("core")
     @classmethod
@@ -161,6 +165,14 @@ class ValueRules(Part):
         """Core members are high-value ones too."""
         if value < info.data.get("high", 0):
             raise ValueError("below high")
+        return value
+
+    @field_validator("abc")
+    @classmethod
+    def b_has_a_share(cls, value: tuple[int, int]) -> tuple[int, int]:
+        """The second share holds the first."""
+        if value[1] <= value[0]:
+            raise ValueError("not above the share of class A")
         return value
 
 

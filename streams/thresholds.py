@@ -14,8 +14,6 @@ from schemas.records import Thresholds
 from streams.analytics import Params, Reader
 
 QUINTILES = (20, 40, 60, 80)
-ABC_SHARES = (60, 90)
-"""What of all spend the classes A, and A and B, have in percent (handbook 5)."""
 
 Counts = list[tuple[int, int]]
 """(value, members that have it), ascending."""
@@ -107,7 +105,7 @@ def cuts_of(counts: Mapping[str, Counts], rules: Rules) -> dict[str, Cuts]:
         "recency": quintiles(counts["recency"]),
         "frequency": quintiles(counts["frequency"]),
         "spend": quintiles(counts["spend"]),
-        "abc": classes(counts["abc"]),
+        "abc": classes(counts["abc"], rules.programme.value.abc),
     }
     return {name: cuts for name, cuts in found.items() if cuts.members}
 
@@ -144,14 +142,14 @@ def quintiles(counts: Counts) -> Cuts:
     return Cuts([_ranked(counts, -(-share * members // 100)) for share in QUINTILES] if members else [], members)
 
 
-def classes(counts: Counts) -> Cuts:
-    """The least spend of class A and of class B: down to where the running sum reaches its share of all."""
+def classes(counts: Counts, shares: Sequence[int]) -> Cuts:
+    """The least spend of class A and of class B: down to where the running sum reaches its share of all, in percent."""
     total = sum(value * many for value, many in counts)
     found: list[int] = []
     running = 0
     for value, many in reversed(counts):
         running += value * many
-        while len(found) < len(ABC_SHARES) and running * 100 >= total * ABC_SHARES[len(found)]:
+        while len(found) < len(shares) and running * 100 >= total * shares[len(found)]:
             found.append(value)
     return Cuts(found, sum(many for _, many in counts))
 

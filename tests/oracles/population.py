@@ -47,7 +47,7 @@ def cuts(facts: Iterable[Fact], rules: Rules, today: int) -> dict[str, Cuts]:
         "recency": quintiles(_counts((end - max(of)) // DAY for of in buyers.values())),
         "frequency": quintiles(_counts(len(of) for of in buyers.values())),
         "spend": quintiles(_counts(spent[member] for member in buyers if member in spent)),
-        "abc": classes(_counts(amount for amount in spent.values() if amount > 0)),
+        "abc": classes(_counts(amount for amount in spent.values() if amount > 0), (60, 90)),
     }
     return {name: it for name, it in found.items() if it.members}
 

@@ -49,4 +49,4 @@ def test_quintiles_are_nearest_rank(counts: Counts, expected: list[int]) -> None
     ids=["exactly at the shares", "the rest is even", "equal spend, equal class", "nobody"],
 )
 def test_classes_go_down_to_their_share(counts: Counts, expected: list[int]) -> None:
-    assert classes(counts).values == expected
+    assert classes(counts, (60, 90)).values == expected

@@ -35,7 +35,7 @@ TRIAL_SECONDS = 12.0
 BEHIND_SECONDS = 2.0
 """Who is so far behind at most when a trial ends keeps up: a backlog grows with every second, a hiccup does not."""
 
-CAUGHT_UP_SECONDS = 120.0
+CAUGHT_UP_SECONDS = 300.0
 START_SECONDS = 60.0
 ALONE_FACTS = 200_000
 ALONE_LOOKS = 200

@@ -41,6 +41,11 @@ from streams.store import Acquired, Commit, Dump, Identity
 CHUNK = 5_000
 """The worker's longest chunk unless its settings say otherwise."""
 
+BITE = 1_000
+"""Records folded before others of the loop have their turn: whoever folds several partitions waits for Kafka's and
+Redis' answers meanwhile, and an answer that nobody could take for 10 s would count as none.
+"""
+
 LOG_GONE = "begin with a snapshot that is recent enough: name its folder with --from"
 
 
@@ -278,8 +283,10 @@ async def follow(
         held = f"partition {partition} of the log holds offsets {first} to {end}"
         raise StateLost(f"{held}, wanted are {replay.next_offset} to {until}", remedy=LOG_GONE)
     async for records in source.read(partition, replay.next_offset, until):
-        await (feed or replay.feed)(records)
-        progress(len(records))
+        for at in range(0, len(records), BITE):
+            await (feed or replay.feed)(records[at : at + BITE])
+            progress(min(BITE, len(records) - at))
+            await asyncio.sleep(0)
     if replay.failures:
         raise StateLost(f"partition {partition}: rules raise at {sorted(replay.failures)}, and no dead letter says so")
 

@@ -182,7 +182,7 @@ class Origin(NamedTuple):
 
 
 class Slot(NamedTuple):
-    """A derived record as the log holds it: where, its cause, and what it says beside that."""
+    """A derived record as the log holds it: where, its cause, and a hash of what it says beside that."""
 
     offset: int
     origin: Origin
@@ -190,7 +190,7 @@ class Slot(NamedTuple):
 
 
 class Made(NamedTuple):
-    """A derived record as a fold made it: for which partition, its cause, the clock there, what it says, and whole."""
+    """A derived record as a fold made it: for which partition, its cause, the clock there, the same hash, and whole."""
 
     home: int
     origin: Origin

@@ -325,7 +325,8 @@ class Feeder:
             at = self._stamps[bisect_left(self._stamps, (body.cause.offset, 0))][1]
             cause = Cause(body.cause.log, *origin)
             body = msgspec.structs.replace(body, cause=cause)
-            self.made.append(Made(home, origin, at, said(body), msgspec.json.encode(body)))
+            whole = msgspec.json.encode(body) if self.task.text else b""  # what was lived is never put in
+            self.made.append(Made(home, origin, at, said(body), whole))
 
     def _origin(self, cause: Cause) -> Origin:
         """A cause by the offsets of the log."""
@@ -341,11 +342,13 @@ def hash_of(fact: bytes) -> int:
 
 
 def said(body: Caused) -> bytes:
-    """What a derived record says beside its cause."""
-    return msgspec.json.encode(msgspec.structs.replace(body, cause=NOWHERE))
+    """A hash of what a derived record says beside its cause: a log has many, and all of them are compared."""
+    text = msgspec.json.encode(msgspec.structs.replace(body, cause=NOWHERE))
+    return hashlib.blake2b(text, digest_size=SAID_BYTES).digest()
 
 
 NOWHERE = Cause("", 0, 0, 0)
+SAID_BYTES = 16
 
 
 def other(body: Caused) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,6 +27,7 @@ from tests.e2e.chaos_fleet import ACQUIRED, Fleet, Member
 from tests.e2e.chaos_staff import Staff
 from tests.e2e.chaos_traffic import Load
 from tests.e2e.looking_back import Kept
+from tests.e2e.memberflow import COMMAND
 from tests.e2e.proof import Proof, Told, in_time
 from tests.happened import missing
 
@@ -52,6 +54,9 @@ PEOPLE = ("--why", "chaos", "--by", "ana", "--approved-by", "ben")
 CHANGES = (("points: 7\n", "after_days: 6}"), ("points: 8\n", "after_days: 7}"))
 """Of the share's points and the first tier, in the two programmes that come into force meanwhile."""
 
+AWAY = "`memberflow doctor`"
+"""What a command advises where a part does not answer."""
+
 HOLDS_AFTER = 70
 """Seconds after its record at which a programme holds, and some more for actions that it judges."""
 
@@ -71,6 +76,11 @@ class Site(Kept):
             "MEMBERFLOW_WORKER__SESSION_TIMEOUT_S": str(SESSION_SECONDS),
         }
         self.stack, self.own, self.env = stack, self.own | more, self.env | more
+
+    def tried(self, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+        """A command that may fail."""
+        command = [str(COMMAND), *arguments]
+        return subprocess.run(command, env=self.env, cwd=self.folder, capture_output=True, check=False, timeout=300)
 
 
 @pytest.fixture
@@ -114,12 +124,18 @@ class Chaos:
             assert time.monotonic() < self.until + PATIENCE, f"fates that were not met: {self.fleet.fates}"
 
     async def _change(self, points: str, after: str) -> None:
-        """One more programme into every partition."""
+        """One more programme into every partition: who meets an outage types it again, as the command says."""
         programme = self.log.folder / "programme.yaml"
         text = Path("schemas/programmes/default.yaml").read_text()
         programme.write_text(text.replace("points: 5\n", points).replace("after_days: 7}", after))
-        changing = asyncio.to_thread(self.log.patiently, "programme", "apply", str(programme), *PEOPLE)
-        assert "stands" in await changing
+
+        async def stands() -> bool:
+            done = await asyncio.to_thread(self.log.tried, "programme", "apply", str(programme), *PEOPLE)
+            told = done.stderr.decode()
+            assert done.returncode == 0 or AWAY in told, told
+            return done.returncode == 0
+
+        assert await in_time(stands, PATIENCE)
 
     async def _working(self) -> bool:
         """Three have had partitions; on a fast machine a fate may already have met the first of them."""
@@ -211,8 +227,11 @@ async def calm(fleet: Fleet, proof: Proof) -> bool:
 
     async def swept() -> bool:
         states = [partition_codec.decode(image.partition_state) for image in (await proof.images()).values()]
-        return all(state.numbers["programme:programme"] == 3 and not state.sweep_until for state in states) and all(
-            state.clock >= state.programmes[-1].holds_from for state in states
+        numbers = {state.numbers["programme:programme"] for state in states}
+        return (
+            len(numbers) == 1
+            and max(numbers) > len(CHANGES)
+            and all(not state.sweep_until and state.clock >= state.programmes[-1].holds_from for state in states)
         )
 
     try:
@@ -266,7 +285,7 @@ def moved(fleet: Fleet, chaos: Chaos, told: dict[int, Told]) -> None:
     assert happened["open when kafka died"] >= 1, happened
     assert sum(one.repeats for one in told.values()) > 0
     assert min(verdicts.values()) > 0, verdicts
-    assert {fact.programme for fact in facts} >= {1, 2, 3}
+    assert len({fact.programme for fact in facts} - {0}) > len(CHANGES)
     assert any(isinstance(fact, TierEntered) for fact in facts)
     assert not missing(facts), missing(facts)
 

@@ -17,6 +17,11 @@ from streams.clients import stop_consumer
 from streams.errors import BrokerUnavailable
 
 ANSWER_SECONDS = 30.0
+POLL_MS = 500
+SILENT_POLLS = 60
+"""Below a log's end something comes with every poll. aiokafka goes on asking a broker that is gone and says nothing;
+after so many polls in a row, which take 30 s, it is away.
+"""
 
 
 class LogReader:
@@ -73,12 +78,14 @@ class LogReader:
         at = TopicPartition(self.topic, partition)
         self._consumer.assign([at])
         self._consumer.seek(at, start)
+        silent = 0
         while start < end:
-            got = await self._answer(self._consumer.getmany(at, timeout_ms=500, max_records=5_000))
+            got = await self._answer(self._consumer.getmany(at, timeout_ms=POLL_MS, max_records=5_000))
             records = [record for record in got.get(at, []) if record.offset < end]
             if records:
                 yield records
-            start = await self._answer(self._consumer.position(at))
+            was, start = start, await self._answer(self._consumer.position(at))
+            silent = self._still(silent, moved=start > was)
 
     async def read_all(self, spans: Mapping[int, tuple[int, int]]) -> AsyncIterator[list[ConsumerRecord]]:
         """The same for several partitions at once: chunks of one partition each, in order within a partition."""
@@ -86,15 +93,26 @@ class LogReader:
         self._consumer.assign(list(ends))
         for at in ends:
             self._consumer.seek(at, spans[at.partition][0])
+        silent, stood = 0, sum(spans[at.partition][0] for at in ends)
         while ends:
-            got = await self._answer(self._consumer.getmany(*ends, timeout_ms=500, max_records=5_000))
+            got = await self._answer(self._consumer.getmany(*ends, timeout_ms=POLL_MS, max_records=5_000))
             for at, records in got.items():
                 if below := [record for record in records if record.offset < ends[at]]:
                     yield below
-            for at in list(ends):
-                if await self._answer(self._consumer.position(at)) >= ends[at]:
-                    del ends[at]
-                    self._consumer.pause(at)
+            positions = {at: await self._answer(self._consumer.position(at)) for at in ends}
+            silent = self._still(silent, moved=sum(positions.values()) != stood)
+            for at in [at for at, position in positions.items() if position >= ends[at]]:
+                del ends[at], positions[at]
+                self._consumer.pause(at)
+            stood = sum(positions.values())
+
+    def _still(self, silent: int, *, moved: bool) -> int:
+        """How many polls in a row have brought nothing. Raises `BrokerUnavailable` where they are too many."""
+        if moved:
+            return 0
+        if silent + 1 >= SILENT_POLLS:
+            raise BrokerUnavailable(f"{self.topic}: nothing came for {SILENT_POLLS * POLL_MS // 1000} s")
+        return silent + 1
 
     async def _answer(self, call: Awaitable[Any]) -> Any:
         try:

@@ -4,7 +4,7 @@ import itertools
 import os
 import random
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import msgspec
 import pytest
@@ -462,10 +462,11 @@ async def test_a_restart_loses_nothing_that_was_acknowledged(
     assert await bench.store.commit(second) == (Answer.OK, "")  # the script is unknown after a restart
 
 
-@pytest.mark.parametrize("seed", [int(os.environ.get("SEED", random.randrange(2**32)))])
 async def test_a_history_of_commits_leaves_what_a_dict_would_hold(
-    owned: Acquired, bench: StoreBench, seed: int
+    owned: Acquired, bench: StoreBench, record_property: Callable[[str, object], None]
 ) -> None:
+    seed = int(os.environ.get("SEED", random.randrange(2**32)))
+    record_property("SEED", seed)
     chance = random.Random(seed)
     twin = MemoryBench(bench.log)
     await twin.store.bootstrap(0, identity_of(bench), "life-1")

@@ -106,9 +106,7 @@ class Demo:
         self.sent = int(json.loads(self.processes.finish("history", '"written"'))["written"])
 
     def _empty_folder(self) -> None:
-        """Away with what the last demo left, processes first; a folder that is no demo's is refused."""
-        if self.folder.exists() and any(self.folder.iterdir()) and not self.processes.file.exists():
-            raise StackError(f"{_near(self.folder)} holds something that is no demo: name another DEMO_FOLDER")
+        """Away with what the last demo left, processes first."""
         self.processes.stop_left_over()
         self.stack.down()
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -249,8 +247,10 @@ def _near(path: Path) -> str:
 
 def demo(folder: Path, seconds: float, out: Console, *, is_endless: bool) -> int:
     """Runs it; 0, or 1 when anything is not as it should be. No process is left, however it ends."""
+    running = Demo(folder, out)
+    if folder.exists() and any(folder.iterdir()) and not running.processes.file.exists():
+        raise StackError(f"{_near(folder)} holds something that is no demo: name another DEMO_FOLDER")
     with _alone(folder):
-        running = Demo(folder, out)
         try:
             running.set_up()
             goes_on = not running.live(seconds) and is_endless

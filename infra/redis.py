@@ -17,7 +17,7 @@ from infra.process import LOOPBACK, Part, StackError
 CONFIG = """\
 bind {host}
 port {port}
-dir {folder}
+dir "{folder}"
 daemonize no
 protected-mode yes
 appendonly yes

@@ -23,6 +23,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shlex
 import shutil
 import signal
 from collections.abc import Iterator, Mapping
@@ -291,7 +292,7 @@ class Stack:
 
     def _write_env(self) -> None:
         (self.folder / "targets").mkdir(exist_ok=True)
-        self.env_file.write_text("".join(f"{name}={value}\n" for name, value in self.env.items()))
+        self.env_file.write_text("".join(f"{name}={shlex.quote(value)}\n" for name, value in self.env.items()))
 
 
 if __name__ == "__main__":

@@ -187,7 +187,7 @@ def _shown(rules: Rules, state: MemberState, plan: Plan, kept: Kept | None, cloc
 
 
 def _standing(rules: Rules, state: MemberState, name: str, task: Task, clock: int) -> Progress:
-    """The streak alive at the clock, and net spend of the current and the 11 months before (S)."""
+    """The streak alive at the clock, and net spend of the months that count for levels (S)."""
     calendar = rules.calendar
     today, values = calendar.day(clock), list[int]()
     for condition in task.conditions:
@@ -195,13 +195,12 @@ def _standing(rules: Rules, state: MemberState, name: str, task: Task, clock: in
             value = days.streak(state, today)
         else:
             month = calendar.month(today)
-            value = sum(spent for at, spent in spend_by_month(state).items() if month - MONTHS < at <= month)
+            value = sum(
+                spent for at, spent in spend_by_month(state).items() if month - rules.levels.months < at <= month
+            )
         values.append(max(0, min(value, condition.at_least)))
     needed = tuple(condition.at_least for condition in task.conditions)
     return Progress(name, tuple(values), needed, 0, clock if tuple(values) == needed else 0)
-
-
-MONTHS = 12  # over which S runs (4.1)
 
 
 def joined_at(state: MemberState) -> int:

@@ -11,8 +11,16 @@ from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta, Struct
 
+from schemas.personal import PHONE
+
 Id = Annotated[str, Meta(min_length=1, max_length=128)]
 OptionalId = Annotated[str, Meta(max_length=128)]
+NO_PHONE = f"^(?!.*{PHONE})"
+"""Who somebody else is becomes the key of a record of theirs: as little a raw phone number as one's own id.
+
+The ids of events, orders and groups are the senders' numbers and may look like one."""
+Other = Annotated[str, Meta(min_length=1, max_length=128, pattern=NO_PHONE)]
+OptionalOther = Annotated[str, Meta(max_length=128, pattern=NO_PHONE)]
 Name = Annotated[str, Meta(max_length=64)]
 Text = Annotated[str, Meta(max_length=512)]
 Why = Annotated[str, Meta(min_length=1, max_length=512)]
@@ -81,7 +89,7 @@ class ReplyTo(Struct, gc=False, forbid_unknown_fields=True):
     """The message that a message answers, and who wrote it."""
 
     event_id: Id
-    member_id: Id
+    member_id: Other
 
 
 class Message(Own, kw_only=True, tag="message"):
@@ -130,7 +138,7 @@ class Share(Own, kw_only=True, tag="share"):
     target: Literal["content", "product", "group"]
     item_id: OptionalId = ""
     medium: Name = ""
-    author_id: OptionalId = ""
+    author_id: OptionalOther = ""
 
 
 class Browse(Own, kw_only=True, tag="browse"):
@@ -151,14 +159,14 @@ class Like(Own, kw_only=True, tag="like"):
     """An item liked."""
 
     item_id: Id
-    author_id: OptionalId = ""
+    author_id: OptionalOther = ""
 
 
 class Comment(Own, kw_only=True, tag="comment"):
     """An item commented on."""
 
     item_id: Id
-    author_id: OptionalId = ""
+    author_id: OptionalOther = ""
     length: Length | None = None
 
 
@@ -173,7 +181,7 @@ class Live(Own, kw_only=True, tag="live"):
 class Join(Own, kw_only=True, tag="join"):
     """With `group_id` the member joins that group, without it the programme."""
 
-    referrer_id: OptionalId = ""
+    referrer_id: OptionalOther = ""
 
 
 class Leave(Action, kw_only=True, tag="leave"):

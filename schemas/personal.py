@@ -24,7 +24,8 @@ FIELDS = frozenset(
 BLANK = "***"
 UNREADABLE = object()
 
-_PHONE = re.compile(r"(?<!\d)(?:\+?86[- ]?)?1[3-9]\d[- ]?\d{4}[- ]?\d{4}(?!\d)")
+PHONE = r"(?<!\d)(?:\+?86[- ]?)?[1\uff11][3-9\uff13-\uff19]\d[- ]?\d{4}[- ]?\d{4}(?!\d)"  # of any width
+_PHONE = re.compile(PHONE)
 _STRING = rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)'
 _ENTRY = re.compile(rb'("(?:[^"\\]|\\.){1,40}+")\s*+:\s*+(' + _STRING + rb"|[-+.0-9eE]++|[\[{]|)", re.DOTALL)
 
@@ -35,7 +36,7 @@ def is_personal(field: str) -> bool:
 
 
 def looks_like_phone(text: str) -> bool:
-    """Whether a string holds a raw mobile number."""
+    """Whether a string holds a raw mobile number, in digits of any width."""
     return _PHONE.search(text) is not None
 
 

@@ -171,7 +171,9 @@ def test_a_folder_with_something_else_in_it_is_left_alone(tmp_path: Path) -> Non
     (tmp_path / "demo").mkdir()
     precious = tmp_path / "demo" / "thesis.txt"
     precious.write_text("two years of work")
+    (tmp_path / "demo" / "stack.env").write_text("X=1")
     ran = run_demo(tmp_path / "demo", "5")
     assert ran.code == 2
     assert "name another DEMO_FOLDER" in ran.complained
     assert precious.read_text() == "two years of work"
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["demo", "stack.env", "thesis.txt"]

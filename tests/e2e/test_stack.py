@@ -53,21 +53,25 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 
 def test_up_status_up_down_leaves_no_process(tmp_path: Path) -> None:
-    first = command("up", "--json", data=tmp_path)
+    folder = tmp_path / "a folder with spaces"
+    first = command("up", "--json", data=folder)
     assert first.returncode == 0, first.stderr
-    assert len(processes_of(tmp_path)) == 2
+    assert len(processes_of(folder)) == 2
     told = json.loads(first.stdout)
     assert {name: part["health"] for name, part in told["parts"].items()} == {"kafka": "up", "redis": "up"}
 
-    assert json.loads(command("up", "--json", data=tmp_path).stdout) == told
-    assert json.loads(command("status", "--json", data=tmp_path).stdout) == told
-    assert "kafka" in command("status", data=tmp_path).stdout
+    assert json.loads(command("up", "--json", data=folder).stdout) == told
+    assert json.loads(command("status", "--json", data=folder).stdout) == told
+    assert "kafka" in command("status", data=folder).stdout
 
-    assert command("down", data=tmp_path).returncode == 0
-    assert processes_of(tmp_path) == []
-    assert not (tmp_path / "stack.env").exists()
-    assert command("down", data=tmp_path).returncode == 0
-    after = json.loads(command("status", "--json", data=tmp_path).stdout)
+    found = subprocess.run(["sh", "-c", 'set -a; . "$0"; env', folder / "stack.env"], capture_output=True, check=True)
+    assert set(found.stdout.decode().splitlines()) >= {f"{name}={value}" for name, value in told["env"].items()}
+
+    assert command("down", data=folder).returncode == 0
+    assert processes_of(folder) == []
+    assert not (folder / "stack.env").exists()
+    assert command("down", data=folder).returncode == 0
+    after = json.loads(command("status", "--json", data=folder).stdout)
     assert {part["health"] for part in after["parts"].values()} == {"down"}
 
 

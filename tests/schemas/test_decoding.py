@@ -155,6 +155,7 @@ TABLE: list[tuple[str, bytes | None, Reason, str]] = [
     ("tick with more", b'{"record":"tick","now":5}', Reason.UNKNOWN_FIELD, "$.now"),
 ]  # fmt: skip
 
+WIDE = "".join(chr(ord(digit) + 0xFEE0) for digit in "13800138000")
 PERSONAL: list[tuple[str, bytes, str]] = [
     ("a name", record(name="Li Lei"), "Li Lei"),
     ("a phone", record(phone="13800138000"), "13800138000"),
@@ -177,6 +178,14 @@ PERSONAL: list[tuple[str, bytes, str]] = [
     ("too big", record(region="x" * 300_000, name="Li Lei"), "Li Lei"),
     ("attribute", record(action="profile", attributes={"name": "Li Lei"}), "Li Lei"),
     ("attribute in camel case", record(action="profile", attributes={"realName": "Li Lei"}), "Li Lei"),
+    ("another member's", record(action="join", referrer_id="13800138000"), "13800138000"),
+    ("an author's", record(action="like", item_id="i", author_id="13800138000"), "13800138000"),
+    (
+        "theirs who is answered",
+        record(action="message", kind="answer", reply_to={"event_id": "e", "member_id": "13800138000"}),
+        "13800138000",
+    ),
+    ("in wide digits", record(action="profile", attributes={"x": WIDE}), WIDE),
     ("phone in an attribute", record(action="profile", attributes={"x": "13800138000"}), "13800138000"),
     ("phone as a number in an attribute", record(action="profile", attributes={"x": 13800138000}), "13800138000"),
     ("phone as an attribute's name", record(action="profile", attributes={"13800138000": True}), "13800138000"),

@@ -9,7 +9,7 @@ from processors import signature
 from schemas import aggregates, boards, contacts, facts
 from schemas.actions import ACTIONS, Action, Purchase, name_of
 from schemas.dead_letters import read_headers
-from schemas.decoding import Controlled, Derived, Staff, decode
+from schemas.decoding import Controlled, Derived, Staff, decode, looks_like_phone
 from schemas.records import AnyControl, AnyDerived, Forward, ProgrammeControl, Signed, Tick
 from schemas.verdicts import Reason
 from tests.schemas.golden import EXAMPLES, Golden, golden, named
@@ -149,3 +149,4 @@ def test_no_example_holds_a_private_key_or_a_raw_phone_number() -> None:
     text = b"\n".join(path.read_bytes() for path in EXAMPLES.rglob("*.json"))
     assert b"PRIVATE" not in text
     assert b"whsec_" not in text
+    assert not looks_like_phone(text.decode())

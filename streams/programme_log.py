@@ -50,7 +50,10 @@ async def standing(settings: Settings, store: StateStore) -> dict[int, Standing]
     for partition, header in (await store.headers(range(settings.partitions))).items():
         if header is None:
             what = f"partition {partition} of log {settings.log} has no state"
-            raise UsageError(what, remedy="begin the log with `memberflow bootstrap`; one that had begun is restored with `memberflow rebuild`")
+            remedy = (
+                "begin the log with `memberflow bootstrap`; one that had begun is restored with `memberflow rebuild`"
+            )
+            raise UsageError(what, remedy=remedy)
         found[partition] = standing_of(header)
     return found
 

@@ -42,6 +42,9 @@ ASSIGNED = re.compile(r"^\s*(?:export\s+)?(\w+)\s*=", re.MULTILINE)
 NOT_SETTINGS = {"MEMBERFLOW_ENV_FILE", "MEMBERFLOW_SECRETS_DIR", "MEMBERFLOW_TEST_NO_SKIP"}
 
 
+A_LIST = """MEMBERFLOW_DISPATCHER__ENDPOINTS='[{"name": "crm", "url": "https://...", "secret": "whsec_..."}]'"""
+
+
 class Invocation:
     """One run of a command: its settings, its clock, and where it prints."""
 
@@ -76,7 +79,7 @@ class Invocation:
             where = " or ".join(str(place) for place in (file, self._secrets) if place)
             raise UsageError(f"{where} is not text in UTF-8 ({error.reason})", remedy="write it anew") from error
         except SettingsError as error:
-            raise UsageError(f"settings: {error}", remedy="see `memberflow config show --help`") from error
+            raise UsageError(f"settings: {error}", remedy=f"lists are written as JSON: {A_LIST}") from error
 
     @property
     def topics(self) -> Topics:

@@ -315,6 +315,8 @@ def _redeem(
         order = orders.find(rules, state, orders.order_key(id_key, action.order_id), moment.clock)
         if order is not None:
             redeem.give_back(rules, in_force, state, order, action.order_id, moment, facts, action)
+            if redeem.undid(state, action.order_id):  # it was cancelled before it came
+                refund.unpaid(rules, in_force, state, order.key, action, moment, facts)
     levels.given(in_force, state, action, moment, told, facts)
     if action.reward == rules.level_step:
         levels.rewarded(levels.looked(in_force, state, action, moment, facts))

@@ -264,7 +264,7 @@ def _order(
         return Verdict.CONFLICT if isinstance(again, OrderConflict) else Verdict.DUPLICATE
     levels.before_order(in_force, state, action, moment, facts)
     ahead = len(facts)
-    first = first_order.takes(state, key, moment.at)
+    first = first_order.takes(state, action, moment.at)
     earns = points.first_purchase if first else None
     _apply(rules, in_force, way_of(rules, Purchase), state, action, moment, day, facts, earns)
     entries = ((at, fact) for at, fact in enumerate(facts) if at >= ahead and isinstance(fact, Ledger))

@@ -120,6 +120,16 @@ def test_an_order_keeps_the_factors_of_the_version_that_judged_it() -> None:
     assert points_of(story) == {"a": 0, "b": 0, "c": 60}
 
 
+@pytest.mark.parametrize(("cancelled", "points"), [(30.9, 40), (31, 20)])
+def test_an_order_paid_by_points_hands_on_if_its_redeem_is_cancelled_in_time(cancelled: float, points: int) -> None:
+    staff = {"kind": "points", "points": 100, "reason": "r", "operator": "a", "approved_by": "b"}
+    redeem = {"redeem_id": "r", "points": 100, "order_id": "z"}
+    steps = [(0, "adjust", 0, staff), buys(1, 0, "z"), (1, "redeem", 1, redeem), B]
+    story = told([*steps, (cancelled, "redeem_cancel", cancelled, {"redeem_id": "r"})], FIRST)
+    check_sums(story)
+    assert [order.points for order in known(story.state)] == [0, points]
+
+
 QUICK = Rules(parse(DEFAULT.replace("factor: 2, move_days: 30", "factor: 2, move_days: 5")), 1, 0)
 """An order moves for so few days that histories inside the horizon meet the end of them."""
 

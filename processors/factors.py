@@ -54,7 +54,7 @@ class Factors:
         self.birthday_ms = rules.birthday.change_days * DAY_MS
         self.paid, self.paid_kinds = rules.paid.factor, _kinds(rules.paid.actions)
         self.first_order = rules.first_order.factor
-        self.moves_ms = rules.first_order.move_days * DAY_MS
+        self.move_days = rules.first_order.move_days
         self.campaigns = tuple(
             Campaign(
                 f"x{it.factor} {it.name}",

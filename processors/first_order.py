@@ -1,14 +1,17 @@
 """The first order: the earliest that is not fully refunded. Its points have a factor of their own.
 
 For some days after its moment it can move: to an earlier one that arrives, or to the next when it is fully refunded;
-both are corrected then. Fully refunded later, its factor goes back with its points and no other becomes first.
+all are corrected then. Fully refunded later, its factor goes back with its points and no other becomes first. So one
+order at most has the factor, and which one follows from the orders and their refunds, however they arrived.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
 
 from processors import orders, refund
+from processors.calendar import DAY_MS
 from processors.ledger import entry
 from processors.orders import Order
 from processors.origins import names, origin, pack, unpack
@@ -24,11 +27,37 @@ if TYPE_CHECKING:
 OPEN, OVER = 0, 1  # `first_order_over`: whether another order may still become first
 
 
-def takes(state: MemberState, key: bytes, at: int) -> bool:
+class Candidate(NamedTuple):
+    """What was noted with an order that may be the first one, by the version that judged it.
+
+    `factor` is that of its points if it is the first, `days` for how long it can move.
+    """
+
+    key: bytes
+    factor: int
+    days: int
+    region: str
+    group_id: str
+    order_id: str
+    source: str
+    event_id: str
+
+    @property
+    def rank(self) -> tuple[str, str]:
+        """Which of several orders of one moment is before the others."""
+        return self.source, self.event_id
+
+
+def takes(state: MemberState, action: Purchase, at: int) -> bool:
     """Whether an order that is reported now is the first one; asked before it is in the list."""
     if state.first_order_over:
         return False
-    return not state.first_order_key or (at, key) < (state.first_order_at, state.first_order_key)
+    if not state.first_order_key:
+        return True
+    if at != state.first_order_at:
+        return at < state.first_order_at and bool(state.first_order_origins)
+    first = _candidate(state, state.first_order_key)
+    return first is not None and (action.source, action.event_id) < first.rank
 
 
 def ordered(
@@ -38,8 +67,10 @@ def ordered(
     if _is_settled(rules, state, moment.clock):
         state.first_order_origins = b""
         return
-    told = origin((action.region, action.group_id, action.order_id))
-    state.first_order_origins += pack(FIRST, (order.key,), told)  # type: ignore[arg-type]
+    factor = rules.factors.product(others(order) * rules.factors.first_order)
+    told = origin((action.region, action.group_id, action.order_id, action.source, action.event_id))
+    row = (order.key, factor, rules.factors.move_days)
+    state.first_order_origins += pack(FIRST, row, told)  # type: ignore[arg-type]  # the key is bytes
     if first:
         _move(rules, state, order, action, moment, facts)
 
@@ -56,14 +87,19 @@ def refunded(
     """The first order is gone: the next one follows, unless it is too late for that."""
     if not counted.whole or counted.order.key != state.first_order_key or _is_settled(rules, state, moment.clock):
         return
-    for order in sorted(orders.known(state), key=lambda it: (it.at, it.key)):
-        if not orders.is_gone(state, order):
-            _move(rules, state, order, action, moment, facts)
-            return
-        if max(orders.refunded(state, order.key).at, counted.at) >= order.at + rules.factors.moves_ms:
-            state.first_order_over = OVER
-            return
-    state.first_order_key, state.first_order_at = b"", 0
+    noted = {it.key: it for it in _candidates(state)}
+    known = [order for order in orders.known(state) if order.key in noted]
+    passed, follows = set(), None
+    for order in sorted(known, key=lambda it: (it.at, noted[it.key].rank)):
+        # Each by its own refund: one that was gone in time has handed on, whenever this is asked.
+        ends = order.at + noted[order.key].days * DAY_MS
+        if not orders.is_gone(state, order) or orders.refunded(state, order.key).at >= ends:
+            follows = order
+            break
+        passed.add(order.key)
+    _move(rules, state, follows, action, moment, facts)
+    kept = (it for it in unpack(FIRST, state.first_order_origins) if it[0][0] not in passed)
+    state.first_order_origins = b"".join(pack(FIRST, *row) for row in kept)
 
 
 def others(order: Order) -> int:
@@ -71,32 +107,34 @@ def others(order: Order) -> int:
     return order.flags >> orders.OTHERS_BIT or 1
 
 
-def _move(rules: Rules, state: MemberState, to: Order, action: Action, moment: Moment, facts: list[Fact]) -> None:
-    """Let another order be first: the one before loses the factor, this one has it."""
+def _move(
+    rules: Rules, state: MemberState, to: Order | None, action: Action, moment: Moment, facts: list[Fact]
+) -> None:
+    """Let another order be first, or none: the one before loses the factor, this one has it."""
     before = next((order for order in orders.known(state) if order.key == state.first_order_key), None)
-    state.first_order_key, state.first_order_at = to.key, to.at
-    if before is not None and before.key != to.key:
-        _price(rules, state, before, 1, action, moment, facts)
-    _price(rules, state, to, rules.factors.first_order, action, moment, facts)
+    state.first_order_key, state.first_order_at = (to.key, to.at) if to else (b"", 0)
+    if before is not None and before.key != state.first_order_key:
+        _price(rules, state, before, action, moment, facts, is_first=False)
+    if to is not None:
+        _price(rules, state, to, action, moment, facts, is_first=True)
 
 
 def _price(
-    rules: Rules, state: MemberState, order: Order, factor: int, action: Action, moment: Moment, facts: list[Fact]
+    rules: Rules, state: MemberState, order: Order, action: Action, moment: Moment, facts: list[Fact], *, is_first: bool
 ) -> None:
     """Correct an order's points to what they are with or without the factor, there where it counted."""
-    due = rules.factors.product(others(order) * factor)
+    noted = _candidate(state, order.key)
+    if noted is None:
+        return
+    due = noted.factor if is_first else others(order)
     if due == order.factor:
         return
     month = rules.calendar.month(rules.calendar.day(order.at))
     fact = entry(rules, state, action, moment, month, "first_order", 0, "")
     fact.entry, fact.action, fact.effective_at = "corrected", "purchase", order.at
-    for row, told in unpack(FIRST, state.first_order_origins):
-        if row[0] == order.key:
-            fact.region, fact.group_id, fact.order_id = names(told)
-    is_first = factor > 1
-    fact.because = "it is the first order now" if is_first else "it is not the first order"
+    fact.region, fact.group_id, fact.order_id = noted.region, noted.group_id, noted.order_id
     refund.reprice(rules, state, fact, order, due)
-    fact.because = f"{fact.points:+} to x{due}: {fact.because}"
+    fact.because = f"{fact.points:+} to x{due}: it is {'the first order now' if is_first else 'not the first order'}"
     if fact.points or fact.reversed:
         facts.append(fact)
 
@@ -105,4 +143,15 @@ def _is_settled(rules: Rules, state: MemberState, clock: int) -> bool:
     """Whether nothing that may still be accepted can move it."""
     if state.first_order_over:
         return True
-    return bool(state.first_order_key) and clock > state.first_order_at + rules.factors.moves_ms + rules.horizon_ms
+    if not state.first_order_key:
+        return False
+    first = _candidate(state, state.first_order_key)
+    return first is None or clock > state.first_order_at + first.days * DAY_MS + rules.horizon_ms
+
+
+def _candidate(state: MemberState, key: bytes) -> Candidate | None:
+    return next((it for it in _candidates(state) if it.key == key), None)
+
+
+def _candidates(state: MemberState) -> Iterator[Candidate]:
+    return (Candidate(*row, *names(told)) for row, told in unpack(FIRST, state.first_order_origins))

@@ -264,7 +264,7 @@ def _order(
         return Verdict.CONFLICT if isinstance(again, OrderConflict) else Verdict.DUPLICATE
     levels.before_order(in_force, state, action, moment, facts)
     ahead = len(facts)
-    first = first_order.takes(state, key, moment.at)
+    first = first_order.takes(state, action, moment.at)
     earns = points.first_purchase if first else None
     _apply(rules, in_force, way_of(rules, Purchase), state, action, moment, day, facts, earns)
     entries = ((at, fact) for at, fact in enumerate(facts) if at >= ahead and isinstance(fact, Ledger))
@@ -315,6 +315,8 @@ def _redeem(
         order = orders.find(rules, state, orders.order_key(id_key, action.order_id), moment.clock)
         if order is not None:
             redeem.give_back(rules, in_force, state, order, action.order_id, moment, facts, action)
+            if redeem.undid(state, action.order_id):  # it was cancelled before it came
+                refund.unpaid(rules, in_force, state, order.key, action, moment, facts)
     levels.given(in_force, state, action, moment, told, facts)
     if action.reward == rules.level_step:
         levels.rewarded(levels.looked(in_force, state, action, moment, facts))

@@ -159,6 +159,7 @@ def _refuse(
         reason=reason,
         missing=action.points - state.active if reason == "missing" else 0,
         because=because,
+        order_id=action.order_id if reason == "cancelled" else "",
     )
     _keep_waiting(state, [early for early in _waiting(state) if early.redeem_id != action.redeem_id])
     _remember(rules, state, row, moment.clock)
@@ -224,9 +225,9 @@ def cancel(in_force: Rules, state: MemberState, action: RedeemCancel, moment: Mo
 
 
 def undid(state: MemberState, order_id: str) -> bool:
-    """Whether the points that paid for an order were all given back by cancels."""
-    of_order = [row for row in redemptions(state) if row.order_id == order_id and not row.reason]
-    return bool(of_order) and all(row.cancelled for row in of_order)
+    """Whether what paid for an order was all cancelled, before it came or after."""
+    of_order = [row for row in redemptions(state) if row.order_id == order_id]
+    return bool(of_order) and not any(row.stands for row in of_order)
 
 
 def refunded(

@@ -31,13 +31,12 @@ MILLISECOND = dt.timedelta(milliseconds=1)
 class Counted(NamedTuple):
     """A refund that was counted.
 
-    The order as it was before, by how much less it counts now, whether all of it is refunded, the refund's moment (ms).
+    The order as it was before, by how much less it counts now, whether all of it is refunded.
     """
 
     order: Order
     counted: int
     whole: bool
-    at: int
 
 
 class Claim(NamedTuple):
@@ -101,7 +100,8 @@ def unpaid(
     order = orders.find(rules, state, key, moment.clock)
     if order is not None and not order.amount and not order.flags & orders.UNPAID:
         orders.replace(state, order._replace(flags=order.flags | orders.UNPAID))
-        _tell(rules, in_force, state, Counted(order, 0, whole=True, at=moment.at), action, moment, facts)
+        orders.note_refunded(state, orders.refunded(state, key)._replace(at=moment.at))
+        _tell(rules, in_force, state, Counted(order, 0, whole=True), action, moment, facts)
 
 
 def next_due(in_force: Rules, state: MemberState) -> int:
@@ -186,7 +186,7 @@ def _settle(
         before.amount + claim.amount,
         before.plain + (claim.amount if plain else 0),
         before.lined + (0 if plain else claim.lined),
-        max(before.at, claim.at),
+        max(before.at, claim.at) if claim.amount else before.at,  # a refund of nothing makes no order gone later
     )
     orders.note_refunded(state, after)
     less = after.counted(order) - before.counted(order)
@@ -204,7 +204,7 @@ def _settle(
         fact.reason = "excluded"
     facts.append(fact)
     orders.replace(state, order._replace(points=points))
-    _tell(rules, in_force, state, Counted(order, less, after.amount >= order.amount, claim.at), action, moment, facts)
+    _tell(rules, in_force, state, Counted(order, less, after.amount >= order.amount), action, moment, facts)
 
 
 def _tell(
@@ -258,7 +258,7 @@ def _plain(
     fact.spend, fact.reason = -less, "plain"
     facts.append(fact)
     order = Order(claim.key, bought_at, claim.amount, less, 0, rules.per_unit, 1, 0, claim.offset, claim.idx)
-    _tell(rules, in_force, state, Counted(order, less, whole=False, at=claim.at), action, moment, facts)
+    _tell(rules, in_force, state, Counted(order, less, whole=False), action, moment, facts)
 
 
 def _entry(rules: Rules, state: MemberState, claim: Claim, action: Action, moment: Moment, month: int) -> Ledger:

@@ -24,7 +24,8 @@ SPEND = struct.Struct("<Hq")  # month, net spend in minor units
 ORDER = struct.Struct("<8sQqqQHBBQI")  # keyed hash of order_id, moment, amount, counted, points it gives now (less
 # what was taken back), points per unit, factor, flags, offset and index of its entry
 REFUNDED = struct.Struct("<8sqqqQ")  # order, refunded in all, without lines, counted with lines, latest refund
-FIRST = struct.Struct("<8s")  # an order that may be the first one; origin
+FIRST = struct.Struct("<8sBH")  # an order that may be the first one, its factor if it is, days in which it can move;
+# origin
 CUSTOM = struct.Struct("<IHB")  # crc32 of the name, day, how many counted
 PAID = struct.Struct("<QQ")  # a time of paid membership
 REFUND = struct.Struct("<8sQqqQI")  # waits for its order: order, moment, amount, counted by lines (-1 = without lines),
@@ -145,7 +146,7 @@ class MemberState(Struct, array_like=True, gc=False):
     first_order_key: bytes = b""  # the first order
     first_order_at: int = 0
     first_order_over: int = 0  # 1 = no other order becomes first
-    first_order_origins: bytes = b""  # where orders counted that may still be corrected
+    first_order_origins: bytes = b""  # rows of FIRST: orders that may still be corrected
     later: int = 0  # when the next thing is due that seldom changes; 0 = none, -1 = look again
     # tasks: what an action before `tasks_until` may still count for
     first_at: int = 0  # the earliest action of any kind

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from processors.factors import is_birthday
@@ -109,28 +109,80 @@ def test_the_correction_names_the_order_and_counts_where_it_did() -> None:
     assert moved.because == "-10 to x1: it is not the first order"
 
 
+def test_an_order_keeps_the_factors_of_the_version_that_judged_it() -> None:
+    """A refund under a version with another factor, another ceiling and fewer days changes nothing of them."""
+    later = DEFAULT.replace("first_order: {factor: 2, move_days: 30}", "first_order: {factor: 3, move_days: 1}")
+    story = told([A, B, buys(3, 3_000, "c")], FIRST)
+    story.rules = Rules(parse(later), 2, START + 4 * DAY)
+    for day, order in ((20, "a"), (25, "b")):
+        amount = 1_000 if order == "a" else 2_000
+        story.act(an_action("refund", START + day * DAY, day, order_id=order, amount=amount), START + day * DAY)
+    assert points_of(story) == {"a": 0, "b": 0, "c": 60}
+
+
+@pytest.mark.parametrize(("cancelled", "points"), [(30.9, 40), (31, 20)])
+def test_an_order_paid_by_points_hands_on_if_its_redeem_is_cancelled_in_time(cancelled: float, points: int) -> None:
+    staff = {"kind": "points", "points": 100, "reason": "r", "operator": "a", "approved_by": "b"}
+    redeem = {"redeem_id": "r", "points": 100, "order_id": "z"}
+    steps = [(0, "adjust", 0, staff), buys(1, 0, "z"), (1, "redeem", 1, redeem), B]
+    story = told([*steps, (cancelled, "redeem_cancel", cancelled, {"redeem_id": "r"})], FIRST)
+    check_sums(story)
+    assert [order.points for order in known(story.state)] == [0, points]
+
+
+QUICK = Rules(parse(DEFAULT.replace("factor: 2, move_days: 30", "factor: 2, move_days: 5")), 1, 0)
+"""An order moves for so few days that histories inside the horizon meet the end of them."""
+
+
+class Bought(NamedTuple):
+    """An order of a history: when, for how much, and its refunds (days later, share of 4)."""
+
+    day: int
+    amount: int
+    source: str
+    back: tuple[tuple[int, int], ...]
+
+
+def by_the_definition(history: list[Bought]) -> tuple[dict[str, int], int]:
+    """What each order gives, and all that was ever issued, computed from the whole history at once."""
+    left, issued, is_open = {}, 0, True
+    for number, it in sorted(enumerate(history), key=lambda pair: (pair[1].day, pair[1].source, f"e-{pair[0]}")):
+        gone = sum(share for _, share in it.back) == 4
+        in_time = all(later < 5 for later, _ in it.back)
+        factor = 2 if is_open and not (gone and in_time) else 1
+        is_open = is_open and factor == 1
+        refunded = sum(it.amount * share // 4 for _, share in it.back)
+        left[f"o{number}"] = (it.amount - refunded) // 100 * factor
+        issued += it.amount // 100 * factor
+    return left, issued
+
+
+refunds = st.sampled_from([(), ((0, 4),), ((4, 4),), ((5, 4),), ((1, 2), (4, 2)), ((1, 2), (5, 2)), ((1, 1),)])
 histories = st.lists(
-    st.tuples(st.integers(0, 25), st.integers(100, 5_000), st.none() | st.integers(0, 25)), min_size=1, max_size=4
+    st.builds(Bought, st.integers(0, 12), st.integers(1, 50).map(lambda it: it * 400), st.sampled_from("ab"), refunds),
+    min_size=1,
+    max_size=5,
 )
 
 
-@given(histories, st.randoms(use_true_random=False))
-def test_first_order_is_the_same_in_any_order_of_arrival(history: Any, rnd: Any) -> None:
-    parts: list[tuple[int, str, dict[str, Any]]] = []
-    for number, (day, amount, back) in enumerate(history):
-        order = {"order_id": f"o{number}", "amount": amount}
-        parts.append((day, "purchase", order))
-        if back is not None:
-            parts.append((min(27, day + back), "refund", order))
-
-    def played(arrival: list[int]) -> tuple[Any, ...]:
-        story = Story(FIRST)
-        for number in arrival:
-            day, name, fields = parts[number]
-            story.act(an_action(name, START + day * DAY + number, number, **fields), START + 28 * DAY)
+@given(histories, st.data())
+@settings(deadline=None)
+def test_first_order_is_what_the_definition_says_in_any_order_of_arrival(history: list[Bought], data: Any) -> None:
+    """Orders of one moment among them: those are ranked by source and event_id."""
+    acts = []
+    for number, it in enumerate(history):
+        order = {"order_id": f"o{number}", "source": it.source}
+        acts.append(an_action("purchase", START + it.day * DAY, number, amount=it.amount, **order))
+        for part, (later, share) in enumerate(it.back):
+            at, which = START + (it.day + later) * DAY, 100 * (part + 1) + number
+            acts.append(an_action("refund", at, which, amount=it.amount * share // 4, **order))
+    expected, issued = by_the_definition(history)
+    in_time = sorted(acts, key=lambda act: act.occurred_at)
+    for arrived, clock in ((in_time, 0), (data.draw(st.permutations(acts)), START + 28 * DAY)):
+        story = Story(QUICK)
+        for act in arrived:
+            story.act(act, clock or (act.occurred_at - EPOCH) // dt.timedelta(milliseconds=1))
         story.tick(START + 60 * DAY)
-        return points_of(story), story.state.issued - story.state.reversed, story.state.active, story.state.debt
-
-    shuffled = list(range(len(parts)))
-    rnd.shuffle(shuffled)
-    assert played(list(range(len(parts)))) == played(shuffled)
+        assert points_of(story) == expected
+        assert (story.state.issued, story.state.reversed) == (issued, issued - sum(expected.values()))
+        assert (story.state.active, story.state.debt) == (sum(expected.values()), 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -232,3 +233,19 @@ def test_an_order_paid_wholly_by_points_is_undone_by_the_cancel(
     story = told([bought(0, 1_000), *steps])
     check_sums(story)
     assert story.state.last_purchase == START + last * DAY
+
+
+@pytest.mark.parametrize("arrival", list(itertools.permutations(["purchase", "redeem", "cancel"])), ids="-".join)
+def test_it_is_undone_however_purchase_redeem_and_cancel_arrive(arrival: tuple[str, ...]) -> None:
+    parts = {"purchase": shoes(20, 0), "redeem": asks(20, 300, **PAID), "cancel": cancels(20.5)}
+    story = told([bought(0, 1_000), *((21, *parts[what][1:]) for what in arrival)])
+    check_sums(story)
+    assert story.state.last_purchase == START
+    assert (story.state.active, story.state.spent) == (1_000, 0)
+
+
+def test_the_order_stands_if_another_request_pays_it() -> None:
+    """The first request was cancelled before it came, then the member asked again."""
+    story = told([bought(0, 1_000), cancels(20), shoes(21, 0), asks(21, 300, "r-2", **PAID), asks(22, 300, **PAID)])
+    check_sums(story)
+    assert story.state.last_purchase == START + 21 * DAY

@@ -13,16 +13,18 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 from unittest import mock
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from processors import ledger, lots, orders, redeem
 from processors.lots import by_end
+from processors.programme import Rules
 from schemas.facts import Ledger, RedeemAccepted
 from schemas.member import MemberState
+from schemas.programme import parse
 from schemas.verdicts import Verdict
 from tests.processors.book import check_sums
-from tests.processors.story import DAY, START, Story, an_action, told
+from tests.processors.story import DAY, DEFAULT, RULES, START, Story, an_action, told
 
 HOUR = DAY // 24
 
@@ -35,9 +37,9 @@ class Step(NamedTuple):
     fields: tuple[tuple[str, Any], ...] = ()
 
 
-def play(steps: list[Step], until: int) -> Story:
+def play(steps: list[Step], until: int, rules: Rules = RULES) -> Story:
     """Everything arrives when it happens; steps of one hour in the order given."""
-    story = Story()
+    story = Story(rules)
     for number, step in sorted(enumerate(steps), key=lambda pair: pair[1].hour):
         at = START + step.hour * HOUR
         story.act(an_action(step.what, at, number, **dict(step.fields)), at)
@@ -153,6 +155,36 @@ def test_a_refund_before_its_purchase_is_the_same(history: list[Step], bought_at
     story.tick(START + until * HOUR)
     without = play([*history, Step(bought_at, "login")], until)
     assert kept(story) == kept(without)
+
+
+FIRST = Rules(parse(DEFAULT), 1, 0)
+"""Where the first order counts twice."""
+
+told_of = st.tuples(hours, st.integers(1, 400).map(lambda it: it * 100), st.none() | st.integers(0, 45 * 24))
+
+
+@given(st.lists(told_of, max_size=3), hours, st.integers(0, 30 * 24 - 1))
+@settings(deadline=None, max_examples=200)
+@example([(240, 30_000, 600), (480, 20_000, None)], 12, 480)  # another, refunded in its own time, hands on too
+@example([(600, 10_000, 792), (960, 10_000, None)], 12, 480)  # the same, each alone when it is refunded
+@example([(240, 30_000, 960), (480, 20_000, None)], 12, 480)  # another, refunded too late, keeps it
+def test_the_first_order_is_as_if_an_order_undone_within_30_d_had_never_been(
+    others: list[tuple[int, int, int | None]], bought_at: int, later: int
+) -> None:
+    history, until = [], (DAYS + 46) * 24
+    for number, (hour, amount, back) in enumerate(others):
+        fields = (("order_id", f"other-{number}"), ("amount", amount))
+        history.append(Step(hour, "purchase", fields))
+        if back is not None:
+            history.append(Step(hour + back, "refund", fields))
+    fields = (("order_id", "undone"), ("amount", 50_000))
+    undone = [Step(bought_at, "purchase", fields), Step(bought_at + later, "refund", fields)]
+    with_order = play([*history, *undone], until, FIRST)
+    without = play([*history, Step(bought_at, "login")], until, FIRST)
+    assert kept(with_order) == kept(without)
+    assert with_order.state.first_order_key == without.state.first_order_key
+    given_back = with_order.state.reversed - without.state.reversed
+    assert with_order.state.issued - without.state.issued == given_back == 500
 
 
 # -- bugs of other systems ----------------------------------------------------------------------------------------

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 COUNT_MAX = 0xFFFF
 EARNING = frozenset({"earned", "corrected"})
+REFUNDED, SHARED = 1, 2  # bits of a row of INVITED
 
 
 class Limits:
@@ -143,31 +144,36 @@ def _know(state: MemberState, key: int, most: int) -> None:
 def referred(rules: Rules, state: MemberState, body: Referral, moment: Moment, facts: list[Fact]) -> None:
     """What became of somebody invited: too many of a day, one with the same telephone or device, too many refunds."""
     limits, invited = rules.limits, zlib.crc32(body.invited_member_id.encode())
-    rows: list[tuple[int, bool]] = list(INVITED.iter_unpack(state.invited))
+    marks: dict[int, int] = dict(INVITED.iter_unpack(state.invited))
     if body.kind == "accepted":
         day, seen = rules.calendar.day(moment.at), state.joins_day
         count = (seen & COUNT_MAX) + 1 if seen >> 16 == day else 1
         state.joins_day = day << 16 | min(count, COUNT_MAX)
-        rows = [*rows, (invited, False)][-limits.of_last :]
+        marks = dict([*marks.items(), (invited, 0)][-limits.of_last :])
         if count > limits.joins_per_day:
             because = f"{count} joins in a programme day, over {limits.joins_per_day}"
             suspect(rules, state, body.member_id, moment, REFERRALS, because, facts)
-        for what, value in (("telephone", body.phone_hash or ""), ("device", body.device_id)):
-            if value and _knows(state, value):
-                because = f"the same {what} as the invited member"
-                suspect(rules, state, body.member_id, moment, REFERRALS, because, facts)
-    elif body.kind in ("completed", "undone"):
-        rows = [(one, body.kind == "undone" if one == invited else refunded) for one, refunded in rows]
-        count = sum(refunded for _, refunded in rows)
-        if count >= limits.refunded and body.kind == "undone":
-            because = f"{count} of the last {len(rows)} invited fully refunded their first order"
+    what, mark = _shared(state, body), marks.get(invited, 0)
+    if what and not mark & SHARED:  # what was judged once is none again with the order
+        suspect(rules, state, body.member_id, moment, REFERRALS, f"the same {what} as the invited member", facts)
+        mark |= SHARED
+    newly = (body.refunded or body.kind == "undone") and not mark & REFUNDED
+    if invited in marks:
+        marks[invited] = mark | REFUNDED if newly else mark  # it stays, whatever the invited buys then
+        count = sum(1 for one in marks.values() if one & REFUNDED)
+        if newly and count >= limits.refunded:
+            because = f"{count} of the last {len(marks)} invited fully refunded their first order"
             suspect(rules, state, body.member_id, moment, REFERRALS, because, facts)
-    state.invited = b"".join(INVITED.pack(*row) for row in rows)
+    state.invited = b"".join(INVITED.pack(*row) for row in marks.items())
 
 
-def _knows(state: MemberState, value: str) -> bool:
-    key = zlib.crc32(value.encode())
-    return any(known == key for (known,) in KNOWN.iter_unpack(state.known))
+def _shared(state: MemberState, body: Referral) -> str:
+    """What of the referrer's is known of the invited member too; empty = nothing."""
+    mine = {known for (known,) in KNOWN.iter_unpack(state.known)}
+    for what, value in (("telephone", body.phone_hash or ""), ("device", body.device_id)):
+        if value and zlib.crc32(value.encode()) in mine:
+            return what
+    return "" if mine.isdisjoint(body.known) else "device or telephone"
 
 
 def review(
@@ -278,6 +284,9 @@ def _forgive(state: MemberState, hold: Hold) -> None:
         state.messages_near, state.messages_day, state.messages_before = b"", 0, b""
     elif hold.scope == POINTS:
         state.day_points, state.rises = 0, b""
+    elif hold.scope == REFERRALS:
+        rows = INVITED.iter_unpack(state.invited)
+        state.invited = b"".join(INVITED.pack(invited, mark & ~REFUNDED) for invited, mark in rows)
 
 
 class _End:

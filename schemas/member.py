@@ -47,7 +47,8 @@ EARNED_DAY = struct.Struct("<H")  # points that are not of purchases of an activ
 
 RISE = struct.Struct("<Qb")  # moment, steps of the level, below 0 = it fell
 KNOWN = struct.Struct("<I")  # crc32 of a device or of a telephone's hash, the last seen first
-INVITED = struct.Struct("<I?")  # crc32 of the invited member, whether its first order was fully refunded
+INVITED = struct.Struct("<IB")  # crc32 of the invited member; bits: its first order was fully refunded, something of
+# the referrer's was seen with it
 GROWTH_DAY = struct.Struct("<HiH")  # day, base points x 2 (+ 1 = a check-in), community activity in thousandths
 GROWTH_MONTH = struct.Struct("<Hq")  # month, base points of days no longer kept one by one
 LEVEL_FROM = struct.Struct(

@@ -298,16 +298,33 @@ def heard(*bodies: Referral, known: tuple[tuple[str, dict[str, Any]], ...] = ())
     for number, (what, fields) in enumerate((("login", {}), *known)):
         story.act(an_action(what, START, number, **fields), START)
     for body in bodies:
-        story.tick(story.clock + MINUTE)
-        facts: list[Fact] = []
-        moment = Moment(story.clock, story.clock, story.offset, story._index())
-        holds.referred(story.rules, story.state, body, moment, facts)
-        story.facts.extend((story.offset, moment.index + place, fact) for place, fact in enumerate(facts))
+        hear_of(story, body)
     return story
+
+
+def hear_of(story: Story, body: Referral) -> None:
+    story.tick(story.clock + MINUTE)
+    facts: list[Fact] = []
+    moment = Moment(story.clock, story.clock, story.offset, story._index())
+    holds.referred(story.rules, story.state, body, moment, facts)
+    story.facts.extend((story.offset, moment.index + place, fact) for place, fact in enumerate(facts))
 
 
 def referral(kind: Any = "accepted", invited: str = "m-9", **fields: Any) -> Referral:
     return Referral(Cause("live-1", 0, 1, 0), "m-1", kind, invited, **fields)
+
+
+def test_refunds_that_staff_judged_do_not_count_again() -> None:
+    refunded = [referral(kind, f"m-{n}") for n in range(3) for kind in ("accepted", "undone")]
+    story = heard(*refunded)
+    (hold,) = opened(story)
+    assert hold.because == "3 of the last 3 invited fully refunded their first order"
+    assert staff(story, "release", hold.hold_id, START + DAY)
+    for body in (referral("accepted", "m-3"), referral("undone", "m-3"), referral("undone", "m-0")):
+        hear_of(story, body)
+    assert len(opened(story)) == 1
+    hear_of(story, referral("moved", "m-1", refunded=True))
+    assert len(opened(story)) == 2
 
 
 def test_joins_of_another_day_count_anew() -> None:

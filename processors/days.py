@@ -27,8 +27,8 @@ def roll(weights: Weights, state: MemberState, day: int) -> None:
         state.active_bits = state.active_bits << shift & ALL_BITS
         if state.check_in_bits or state.check_in_run:
             _roll_check_ins(state, shift)
-    state.counts = _moved(state.counts, shift, DAY_COUNTS)
-    state.weights = _moved(state.weights, shift, DAY_WEIGHTS)
+    state.counts = moved(state.counts, shift, DAY_COUNTS)
+    state.weights = moved(state.weights, shift, DAY_WEIGHTS)
     settle(weights, state)
 
 
@@ -40,7 +40,7 @@ def _roll_check_ins(state: MemberState, shift: int) -> None:
     state.check_in_bits = wide & ALL_BITS
 
 
-def _moved(ring: bytes, shift: int, days: int) -> bytes:
+def moved(ring: bytes, shift: int, days: int) -> bytes:
     """A ring with `shift` empty days put before it, cut to its length."""
     if not ring or shift >= days:
         return b""

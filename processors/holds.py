@@ -10,7 +10,7 @@ from __future__ import annotations
 import zlib
 from typing import TYPE_CHECKING
 
-from processors import ledger, levels, lots, waiting
+from processors import days, ledger, levels, lots, waiting
 from processors.calendar import DAY_MS
 from processors.conditions import HOUR_MS
 from processors.held import MESSAGES, POINTS, REFERRALS, Hold, read, write
@@ -18,7 +18,16 @@ from processors.suspicion import suspect
 from processors.waiting import Due
 from schemas.actions import Action, Adjust, Message
 from schemas.facts import Fact, Ledger, PointsReleased
-from schemas.member import EARNED_DAY, INVITED, KNOWN, MESSAGE_SEEN, PENDING, MemberState
+from schemas.member import (
+    DAY_COUNTS,
+    EARNED_DAY,
+    INVITED,
+    KNOWN,
+    MESSAGE_DAY,
+    MESSAGE_SEEN,
+    PENDING,
+    MemberState,
+)
 from schemas.programme import Programme
 from schemas.records import Referral
 
@@ -28,6 +37,7 @@ if TYPE_CHECKING:
 
 COUNT_MAX = 0xFFFF
 EARNING = frozenset({"earned", "corrected"})
+REFUNDED, SHARED = 1, 2  # bits of a row of INVITED
 
 
 class Limits:
@@ -38,6 +48,7 @@ class Limits:
         self.day_over, self.times_mean = points.day_over, points.times_mean
         self.active_days, self.active_days_min = points.active_days, points.active_days_min
         self.burst, self.burst_ms, self.per_day = messages.burst, messages.burst_seconds * 1000, messages.per_day
+        self.near_bytes = 2 * messages.burst * MESSAGE_SEEN.size  # one row of them live, one that comes late between
         self.level_steps, self.level_ms = programme.fraud.level.steps, programme.fraud.level.hours * HOUR_MS
         referral = programme.fraud.referral
         self.joins_per_day, self.devices = referral.joins_per_day, referral.devices
@@ -50,34 +61,58 @@ class Limits:
 
 
 def message(rules: Rules, state: MemberState, action: Message, moment: Moment, day: int, facts: list[Fact]) -> None:
-    """A message: too many within a minute, or of the day, hold those from this one on."""
-    limits, seen = rules.limits, state.messages_day
-    if day >= seen >> 16:
-        count = (seen & COUNT_MAX) + 1 if seen >> 16 == day else 1
-        state.messages_day = day << 16 | min(count, COUNT_MAX)
-        if count > limits.per_day:
-            because = f"{count} messages in a programme day, over {limits.per_day}"
-            suspect(rules, state, action.member_id, moment, MESSAGES, because, facts, action)
-    since = moment.at - state.message_at
-    if since >= limits.burst_ms:
-        state.message_at = moment.at
-        if state.messages_near:
-            state.messages_near = b""
-    elif since > -limits.burst_ms:
+    """A message: too many within a minute, or of the day, hold those from this one on.
+
+    It counts for the minute and the day at which it happened, however late it comes.
+    """
+    limits, at = rules.limits, moment.at
+    count = _number_of_day(state, day)
+    if count > limits.per_day:
+        because = f"{count} messages in a programme day, over {limits.per_day}"
+        suspect(rules, state, action.member_id, moment, MESSAGES, because, facts, action)
+    if at - state.message_at < limits.burst_ms:
         _burst(rules, state, action, moment, facts)
+    if at > state.message_at:
+        state.message_at = at
+    state.messages_near = (state.messages_near + MESSAGE_SEEN.pack(at))[-limits.near_bytes :]
+
+
+def _number_of_day(state: MemberState, day: int) -> int:
+    """Count one more message of a programme day; which one of the day it is, 0 = the day is too old to count."""
+    newest, count = state.messages_day >> 16, state.messages_day & COUNT_MAX
+    if day == newest:
+        count = min(count + 1, COUNT_MAX)
+        state.messages_day = newest << 16 | count
+        return count
+    if day > newest:
+        if count:
+            before = MESSAGE_DAY.pack(count) + state.messages_before
+            state.messages_before = days.moved(before, day - newest - 1, DAY_COUNTS - 1)
+        state.messages_day = day << 16 | 1
+        return 1
+    place = MESSAGE_DAY.size * (newest - day - 1)
+    if place >= MESSAGE_DAY.size * (DAY_COUNTS - 1):
+        return 0
+    ring = bytearray(state.messages_before.ljust(place + MESSAGE_DAY.size, b"\0"))
+    (count,) = MESSAGE_DAY.unpack_from(ring, place)
+    count = min(int(count) + 1, COUNT_MAX)
+    MESSAGE_DAY.pack_into(ring, place, count)
+    state.messages_before = bytes(ring)
+    return count
 
 
 def _burst(rules: Rules, state: MemberState, action: Message, moment: Moment, facts: list[Fact]) -> None:
-    """A message near the one before it: were there too many in any so many seconds?"""
-    limits = rules.limits
-    near = sorted([*(at for (at,) in MESSAGE_SEEN.iter_unpack(state.messages_near)), state.message_at, moment.at])
-    spans = [last - first for first, last in zip(near, near[limits.burst :], strict=False)]
-    if spans and min(spans) < limits.burst_ms:
-        because = f"{limits.burst + 1} messages within {min(spans) / 1000:g} s"
+    """A message that others may be near to: were there too many in any so many seconds with it?"""
+    limits, at = rules.limits, moment.at
+    near = [one for (one,) in MESSAGE_SEEN.iter_unpack(state.messages_near) if abs(one - at) < limits.burst_ms]
+    if len(near) < limits.burst:
+        return
+    near = sorted([*near, at])
+    least = min(last - first for first, last in zip(near, near[limits.burst :], strict=False))
+    if least < limits.burst_ms:
+        because = f"{limits.burst + 1} messages within {least / 1000:g} s"
         because += f", over {limits.burst} in {limits.burst_ms // 1000} s"
         suspect(rules, state, action.member_id, moment, MESSAGES, because, facts, action)
-    state.message_at = near.pop()
-    state.messages_near = b"".join(map(MESSAGE_SEEN.pack, near[-limits.burst :]))
 
 
 def new_day(rules: Rules, state: MemberState, day: int) -> None:
@@ -109,31 +144,36 @@ def _know(state: MemberState, key: int, most: int) -> None:
 def referred(rules: Rules, state: MemberState, body: Referral, moment: Moment, facts: list[Fact]) -> None:
     """What became of somebody invited: too many of a day, one with the same telephone or device, too many refunds."""
     limits, invited = rules.limits, zlib.crc32(body.invited_member_id.encode())
-    rows: list[tuple[int, bool]] = list(INVITED.iter_unpack(state.invited))
+    marks: dict[int, int] = dict(INVITED.iter_unpack(state.invited))
     if body.kind == "accepted":
         day, seen = rules.calendar.day(moment.at), state.joins_day
         count = (seen & COUNT_MAX) + 1 if seen >> 16 == day else 1
         state.joins_day = day << 16 | min(count, COUNT_MAX)
-        rows = [*rows, (invited, False)][-limits.of_last :]
+        marks = dict([*marks.items(), (invited, 0)][-limits.of_last :])
         if count > limits.joins_per_day:
             because = f"{count} joins in a programme day, over {limits.joins_per_day}"
             suspect(rules, state, body.member_id, moment, REFERRALS, because, facts)
-        for what, value in (("telephone", body.phone_hash or ""), ("device", body.device_id)):
-            if value and _knows(state, value):
-                because = f"the same {what} as the invited member"
-                suspect(rules, state, body.member_id, moment, REFERRALS, because, facts)
-    elif body.kind in ("completed", "undone"):
-        rows = [(one, body.kind == "undone" if one == invited else refunded) for one, refunded in rows]
-        count = sum(refunded for _, refunded in rows)
-        if count >= limits.refunded and body.kind == "undone":
-            because = f"{count} of the last {len(rows)} invited fully refunded their first order"
+    what, mark = _shared(state, body), marks.get(invited, 0)
+    if what and not mark & SHARED:  # what was judged once is none again with the order
+        suspect(rules, state, body.member_id, moment, REFERRALS, f"the same {what} as the invited member", facts)
+        mark |= SHARED
+    newly = (body.refunded or body.kind == "undone") and not mark & REFUNDED
+    if invited in marks:
+        marks[invited] = mark | REFUNDED if newly else mark  # it stays, whatever the invited buys then
+        count = sum(1 for one in marks.values() if one & REFUNDED)
+        if newly and count >= limits.refunded:
+            because = f"{count} of the last {len(marks)} invited fully refunded their first order"
             suspect(rules, state, body.member_id, moment, REFERRALS, because, facts)
-    state.invited = b"".join(INVITED.pack(*row) for row in rows)
+    state.invited = b"".join(INVITED.pack(*row) for row in marks.items())
 
 
-def _knows(state: MemberState, value: str) -> bool:
-    key = zlib.crc32(value.encode())
-    return any(known == key for (known,) in KNOWN.iter_unpack(state.known))
+def _shared(state: MemberState, body: Referral) -> str:
+    """What of the referrer's is known of the invited member too; empty = nothing."""
+    mine = {known for (known,) in KNOWN.iter_unpack(state.known)}
+    for what, value in (("telephone", body.phone_hash or ""), ("device", body.device_id)):
+        if value and zlib.crc32(value.encode()) in mine:
+            return what
+    return "" if mine.isdisjoint(body.known) else "device or telephone"
 
 
 def review(
@@ -241,9 +281,12 @@ def _forgive(state: MemberState, hold: Hold) -> None:
     """What was judged does not count for the next suspicion."""
     waiting.changed(state)
     if hold.scope == MESSAGES:
-        state.messages_near, state.messages_day = b"", 0
+        state.messages_near, state.messages_day, state.messages_before = b"", 0, b""
     elif hold.scope == POINTS:
         state.day_points, state.rises = 0, b""
+    elif hold.scope == REFERRALS:
+        rows = INVITED.iter_unpack(state.invited)
+        state.invited = b"".join(INVITED.pack(invited, mark & ~REFUNDED) for invited, mark in rows)
 
 
 class _End:

@@ -58,7 +58,7 @@ def issue(rules: Rules, state: MemberState, fact: Ledger) -> None:
     """Book an entry's points (0 or more) as issued and active in the lot of its earning month; debt is paid first."""
     points = fact.points
     state.issued += points
-    if fact.effective_at >= state.day_from and not fact.order_id:
+    if _is_of_today(rules, state, fact):
         state.day_points += points
     if state.debt:
         fact.active = points = pay_debt(state, fact, points)
@@ -69,6 +69,16 @@ def issue(rules: Rules, state: MemberState, fact: Ledger) -> None:
     elif points:
         state.active += points
         lots.join(state, end, points)
+
+
+def _is_of_today(rules: Rules, state: MemberState, fact: Ledger) -> bool:
+    """Whether suspicion counts an entry for the day `today`: neither points of an order nor of staff.
+
+    The day has an end, too: staff and timers may give points on a later one before the member does anything there.
+    """
+    if fact.effective_at < state.day_from or fact.order_id or fact.rule in held.STAFF_RULES:
+        return False
+    return rules.calendar.day(fact.effective_at) == state.today
 
 
 def wait(state: MemberState, fact: Ledger) -> None:
@@ -98,7 +108,7 @@ def correct(rules: Rules, state: MemberState, fact: Ledger) -> None:
         fact.active = fact.points
         return issue(rules, state, fact)
     state.issued += fact.points
-    if fact.effective_at >= state.day_from and not fact.order_id:
+    if _is_of_today(rules, state, fact):
         state.day_points = max(0, state.day_points + fact.points)
     points = -fact.points
     if state.holds and (out := held.take_out(state, fact, points)):

@@ -92,7 +92,7 @@ def decide(rules: Rules, in_force: Rules, id_key: bytes, member: Member, action:
     else:
         verdict = known_by_more(rules, in_force, id_key, state, action, moment, day, facts)
         if state.referrer:
-            referral.tell(in_force, state, action.member_id, moment)
+            referral.tell(in_force, state, action, moment)
     if state.holds or state.day_points > rules.limits.day_over:
         holds.review(rules, state, action.member_id, moment, facts, action)
     if in_force.variants is not None:

@@ -22,9 +22,9 @@ from processors import activity, held, holds, ledger, membership, orders
 from processors.orders import Order
 from processors.points import queue
 from processors.waiting import Due
-from schemas.actions import Join
+from schemas.actions import Action, Join
 from schemas.facts import Fact, Ledger, PointsReleased, ReferralRefused
-from schemas.member import PENDING, REFERRED, MemberState
+from schemas.member import KNOWN, PENDING, REFERRED, MemberState
 from schemas.records import UNSTAMPED, Cause, Referral
 
 if TYPE_CHECKING:
@@ -79,40 +79,60 @@ def joined(in_force: Rules, state: MemberState, action: Join, moment: Moment, fa
         facts.append(fact)
         return
     state.referrer = referrer
-    moment.tell(
-        Referral(
-            UNSTAMPED,
-            referrer,
-            "accepted",
-            action.member_id,
-            moment.at + in_force.referral_pending_ms,
-            state.phone_hash or None,
-            action.device_id,
-        )
-    )
-    tell(in_force, state, action.member_id, moment)
+    moment.tell(_record(state, action, "accepted", moment.at + in_force.referral_pending_ms, refunded=False))
+    tell(in_force, state, action, moment)
 
 
-def tell(in_force: Rules, state: MemberState, member_id: str, moment: Moment) -> None:
+def tell(in_force: Rules, state: MemberState, action: Action, moment: Moment) -> None:
     """Tell the referrer what became of the first order, where that is not what it was told last."""
     told = REFERRED.unpack(state.referred_by)[0] if state.referred_by else b""
-    standing = {order.key: order for order in orders.known(state) if not orders.is_gone(state, order)}
+    listed = {order.key: order for order in orders.known(state)}
+    standing = {key: order for key, order in listed.items() if not orders.is_gone(state, order)}
+    refunded = told in listed and told not in standing
     first = standing.get(state.first_order_key)
+    active_at = _active_at(in_force, state, first) if first else 0
     kind: Literal["completed", "moved", "undone"]
     if not told:
         if not standing or state.older_purchase:  # who has bought before the list began is completed by none
             return
-        first = first or min(standing.values(), key=lambda it: (it.at, it.key))
-        kind = "completed"
+        first = first or _earliest(standing)
+        kind, active_at = "completed", _active_at(in_force, state, first)
     elif first is not None and first.key != told:
         kind = "moved"
     elif not standing and not state.older_purchase:
         kind = "undone"
+    elif refunded and standing:  # no other may be first any more: nothing is paid or taken back, but suspicion counts
+        kind, first = "moved", _earliest(standing)
     else:
         return
-    active_at = _active_at(in_force, state, first) if first else 0
     state.referred_by = REFERRED.pack(first.key) if first else b""
-    moment.tell(Referral(UNSTAMPED, state.referrer, kind, member_id, active_at))
+    moment.tell(_record(state, action, kind, active_at, refunded=refunded))
+
+
+def _earliest(standing: dict[bytes, Order]) -> Order:
+    return min(standing.values(), key=lambda it: (it.at, it.key))
+
+
+def _record(
+    state: MemberState,
+    action: Action,
+    kind: Literal["accepted", "completed", "moved", "undone"],
+    active_at: int,
+    *,
+    refunded: bool,
+) -> Referral:
+    """What the referrer is told, with all that suspicion compares: what is known now may not have been at the join."""
+    return Referral(
+        UNSTAMPED,
+        state.referrer,
+        kind,
+        action.member_id,
+        active_at,
+        state.phone_hash or None,
+        action.device_id,
+        refunded,
+        tuple(known for (known,) in KNOWN.iter_unpack(state.known)),
+    )
 
 
 def _active_at(in_force: Rules, state: MemberState, order: Order) -> int:
@@ -269,8 +289,8 @@ def _completed(
 def _moved(
     in_force: Rules, state: MemberState, row: Invitation, body: Referral, moment: Moment, facts: list[Fact]
 ) -> None:
-    """Another order is the first one: the points become active with its own."""
-    if _is_held(state, row.entry):
+    """Another order is the first one: the points become active with its own. Where none is, they stay."""
+    if not body.active_at or _is_held(state, row.entry):
         return
     if _unqueue(state, row.entry):
         why = f"0: another order is the first one of {body.invited_member_id}, and its points wait with it"

@@ -13,7 +13,7 @@ import struct
 import msgspec
 from msgspec import Struct
 
-STATE_VERSION = 2
+STATE_VERSION = 3
 
 LOT = struct.Struct("<QQB")  # end, active points, bits of the warnings passed
 PENDING = struct.Struct("<QHQQI")  # due, earning month, points, offset and index of the entry that earned it
@@ -43,11 +43,13 @@ BADGE_COUNT = struct.Struct("<IH")  # crc32 of the name, actions counted for it
 TALENT = struct.Struct("<IHQ")  # day, day ends in a row with a high index up to it, when the row may be complete
 
 MESSAGE_SEEN = struct.Struct("<Q")  # moment of a message
+MESSAGE_DAY = struct.Struct("<H")  # messages of a programme day
 EARNED_DAY = struct.Struct("<H")  # points that are not of purchases of an active day, the newest first
 
 RISE = struct.Struct("<Qb")  # moment, steps of the level, below 0 = it fell
 KNOWN = struct.Struct("<I")  # crc32 of a device or of a telephone's hash, the last seen first
-INVITED = struct.Struct("<I?")  # crc32 of the invited member, whether its first order was fully refunded
+INVITED = struct.Struct("<IB")  # crc32 of the invited member; bits: its first order was fully refunded, something of
+# the referrer's was seen with it
 GROWTH_DAY = struct.Struct("<HiH")  # day, base points x 2 (+ 1 = a check-in), community activity in thousandths
 GROWTH_MONTH = struct.Struct("<Hq")  # month, base points of days no longer kept one by one
 LEVEL_FROM = struct.Struct(
@@ -176,9 +178,9 @@ class MemberState(Struct, array_like=True, gc=False):
     day_from: int = 0
     day_points: int = 0
     earned: bytes = b""
-    message_at: int = 0  # the newest message, and those near it
-    messages_near: bytes = b""
-    messages_day: int = 0  # programme day x 65,536 + its messages
+    message_at: int = 0  # the newest message
+    messages_near: bytes = b""  # rows of MESSAGE_SEEN: the last that arrived, the last one last
+    messages_day: int = 0  # the newest programme day with messages x 65,536 + its messages
     rises: bytes = b""  # of the level within the hours that suspicion looks at
     known: bytes = b""  # devices and telephones
     joins_day: int = 0  # programme day x 65,536 + those invited who joined in it
@@ -206,6 +208,7 @@ class MemberState(Struct, array_like=True, gc=False):
     adjusts: bytes = b""  # what `processors.adjust` keeps of entries of staff
     opening: bytes = b""  # what `processors.opening` keeps of what the member brought along
     opened_joined: int = 0  # the `joined_at` it brought along
+    messages_before: bytes = b""  # rows of MESSAGE_DAY: the days before that of `messages_day`, the latest first
 
 
 encode = msgspec.msgpack.Encoder().encode

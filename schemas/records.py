@@ -90,13 +90,19 @@ class Forward(Caused, frozen=True, tag="forward"):
 
 
 class Referral(Caused, frozen=True, tag="referral"):
-    """To the referrer: what became of a member it invited. `active_at` (ms) is when its points become active."""
+    """To the referrer: what became of a member it invited. `active_at` (ms) is when its points become active.
+
+    `refunded`: the order that the referrer knew of was fully refunded; moved without `active_at`, no other takes its
+    place. `known` are the devices and telephones known of the invited member, each by its crc32.
+    """
 
     kind: Literal["accepted", "completed", "moved", "undone"]
     invited_member_id: Id
     active_at: int = 0
     phone_hash: Hash | None = None
     device_id: Name = ""
+    refunded: bool = False
+    known: Annotated[tuple[Annotated[int, Meta(ge=0, le=2**32 - 1)], ...], Meta(max_length=50)] = ()
 
 
 class Echo(Caused, frozen=True, tag="echo"):

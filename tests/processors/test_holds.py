@@ -7,6 +7,8 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from processors import held, holds
 from processors import ledger as ledger_rules
@@ -16,11 +18,11 @@ from processors.member import Moment
 from processors.programme import Rules
 from schemas.actions import Adjust
 from schemas.facts import Fact, Ledger, PointsHeld, PointsReleased
-from schemas.member import PENDING
+from schemas.member import DAY_COUNTS, PENDING
 from schemas.programme import parse
 from schemas.records import Cause, Referral
 from tests.processors.book import check_sums, ledger
-from tests.processors.story import DAY, EPOCH, PROGRAMME, START, Story, an_action
+from tests.processors.story import DAY, DEFAULT, EPOCH, PROGRAMME, START, Story, an_action
 
 SECOND = 1_000
 MINUTE = 60 * SECOND
@@ -36,6 +38,7 @@ def declared(**points: int) -> Rules:
 
 
 CALM = declared(day_over=60_000)
+FEW_MESSAGES = Rules(parse(DEFAULT.replace("per_day: 300}", "per_day: 4}")), 1, 0)
 
 
 def lived(
@@ -192,6 +195,33 @@ def test_a_hold_is_judged_once_and_an_unknown_one_never() -> None:
     assert not staff(story, "release", hold_id, START + DAY)
 
 
+@given(st.permutations([*range(0, 63, 9), *range(3_600, 86_400, 13_800)]), st.integers(0, 1))
+@settings(deadline=None, max_examples=40)
+def test_seven_in_a_minute_are_held_in_whatever_order_they_arrive(seconds: list[int], left_out: int) -> None:
+    """Six others of the day arrive among them, each far from all."""
+    story = Story(CALM, Buckets("live-1", 0))
+    for number, second in enumerate(one for one in seconds if one or not left_out):
+        story.act(an_action("message", START + second * SECOND, number), START + DAY + number * SECOND)
+    assert [fact.because for fact in opened(story)] == ["7 messages within 54 s, over 6 in 60 s"] * (not left_out)
+
+
+@given(numbers=st.permutations([0] * 4 + [1] * 3 + [17] * 4 + [29] * 4), more=st.booleans())
+@settings(deadline=None, max_examples=40)
+def test_the_messages_of_a_day_are_counted_in_whatever_order_days_arrive(numbers: list[int], *, more: bool) -> None:
+    story = Story(FEW_MESSAGES, Buckets("live-1", 0))
+    for number, day in enumerate([*numbers, 1, 1] if more else numbers):
+        at = START + day * DAY + number * 10 * MINUTE
+        story.act(an_action("message", at, number), START + 30 * DAY - SECOND)
+    assert [fact.because for fact in opened(story)] == ["5 messages in a programme day, over 4"] * more
+
+
+def test_messages_of_days_are_forgotten_with_the_horizon() -> None:
+    story = lived([n * DAY for n in range(40)])
+    assert len(story.state.messages_before) == 2 * (DAY_COUNTS - 1)
+    story.act(an_action("message", START + 200 * DAY, 99), START + 200 * DAY)
+    assert (story.state.messages_before, len(story.state.messages_near)) == (b"", 12 * 8)
+
+
 def test_what_was_judged_raises_no_suspicion_again() -> None:
     story = lived(every(9 * SECOND, 7))
     staff(story, "release", opened(story)[0].hold_id, START + 56 * SECOND)
@@ -268,16 +298,33 @@ def heard(*bodies: Referral, known: tuple[tuple[str, dict[str, Any]], ...] = ())
     for number, (what, fields) in enumerate((("login", {}), *known)):
         story.act(an_action(what, START, number, **fields), START)
     for body in bodies:
-        story.tick(story.clock + MINUTE)
-        facts: list[Fact] = []
-        moment = Moment(story.clock, story.clock, story.offset, story._index())
-        holds.referred(story.rules, story.state, body, moment, facts)
-        story.facts.extend((story.offset, moment.index + place, fact) for place, fact in enumerate(facts))
+        hear_of(story, body)
     return story
+
+
+def hear_of(story: Story, body: Referral) -> None:
+    story.tick(story.clock + MINUTE)
+    facts: list[Fact] = []
+    moment = Moment(story.clock, story.clock, story.offset, story._index())
+    holds.referred(story.rules, story.state, body, moment, facts)
+    story.facts.extend((story.offset, moment.index + place, fact) for place, fact in enumerate(facts))
 
 
 def referral(kind: Any = "accepted", invited: str = "m-9", **fields: Any) -> Referral:
     return Referral(Cause("live-1", 0, 1, 0), "m-1", kind, invited, **fields)
+
+
+def test_refunds_that_staff_judged_do_not_count_again() -> None:
+    refunded = [referral(kind, f"m-{n}") for n in range(3) for kind in ("accepted", "undone")]
+    story = heard(*refunded)
+    (hold,) = opened(story)
+    assert hold.because == "3 of the last 3 invited fully refunded their first order"
+    assert staff(story, "release", hold.hold_id, START + DAY)
+    for body in (referral("accepted", "m-3"), referral("undone", "m-3"), referral("undone", "m-0")):
+        hear_of(story, body)
+    assert len(opened(story)) == 1
+    hear_of(story, referral("moved", "m-1", refunded=True))
+    assert len(opened(story)) == 2
 
 
 def test_joins_of_another_day_count_anew() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -217,6 +218,37 @@ def test_the_record_says_what_fraud_is_found_by() -> None:
     assert isinstance(body, Referral)
     assert (body.kind, body.invited_member_id, body.phone_hash, body.device_id) == ("accepted", INVITED, phone, "d-1")
     assert body.active_at == START + 8 * DAY
+
+
+def test_each_record_says_what_is_known_by_then() -> None:
+    phone = "ab" * 16
+    town = told([
+        (0, "login", 0, {"device_id": "d-0"}), (0, "join", 0, {"device_id": "d-1"}),
+        (1, "profile", 1, {"phone_hash": phone}), (2, "purchase", 2, {**order("o-1"), "device_id": "d-2"}),
+        (3, "purchase", 3, order("o-2")), (4, "refund", 4, order("o-1")), (5, "refund", 5, order("o-2")),
+    ])  # fmt: skip
+    bodies = [body for _, body in town.sent if isinstance(body, Referral)]
+    assert [(body.kind, body.refunded, body.phone_hash, body.device_id) for body in bodies] == [
+        ("accepted", False, None, "d-1"),
+        ("completed", False, phone, "d-2"),
+        ("moved", True, phone, ""),
+        ("undone", True, phone, ""),
+    ]
+    known = [zlib.crc32(one.encode()) for one in ("d-2", phone, "d-1", "d-0")]
+    assert [list(body.known) for body in bodies] == [known[3:], known, known, known]
+
+
+def test_a_first_order_refunded_too_late_to_move_is_told_of_once() -> None:
+    town = told([
+        JOIN, (2, "purchase", 2, order("o-1")), (31, "purchase", 31, order("o-2")), (33, "refund", 33, order("o-1")),
+        (34, "purchase", 34, order("o-3")), (35, "refund", 35, order("o-3")), (36, "refund", 36, order("o-2")),
+    ])  # fmt: skip
+    bodies = [body for _, body in town.sent if isinstance(body, Referral)]
+    assert [(body.kind, body.refunded, body.active_at) for body in bodies[2:]] == [
+        ("moved", True, 0),
+        ("undone", True, 0),
+    ]
+    assert town.lines(REFERRER)[-1] == "reversed active -500 reversed +500"
 
 
 def test_entries_explain_themselves() -> None:

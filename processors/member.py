@@ -282,6 +282,8 @@ def _order(
         offset=moment.offset,
         idx=moment.index + place,
     )
+    if order.counted < order.amount:
+        orders.note_excluded(rules, state, key, action.lines)
     orders.remember(rules, state, order, moment.clock)
     told = len(facts)
     first_order.ordered(rules, state, order, action, moment, facts, first=first)

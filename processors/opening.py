@@ -17,7 +17,7 @@ from processors.decision import about
 from processors.origins import origin
 from processors.waiting import changed
 from schemas.actions import Opening
-from schemas.facts import Fact, OpeningRefused
+from schemas.facts import Fact, OpeningRefused, SpendBrought
 from schemas.member import NEVER, MemberState
 from schemas.verdicts import Verdict
 
@@ -81,9 +81,8 @@ def brought(
         return Verdict.CONFLICT
     place = (moment.offset, moment.index + len(facts))
     _book(rules, state, action, moment, day, facts)
-    for month, amount in sorted(action.spend.items()):
-        orders.spend(state, _month(month), amount)
     now = _brought(action, moment, place)
+    _spent(rules, state, action, moment, now.last_purchase, facts)
     state.opening, state.opened_joined = _encode(now), now.joined_at
     state.older_purchase = max(state.older_purchase, now.last_purchase)
     if now.last_purchase:
@@ -109,6 +108,30 @@ def _book(rules: Rules, state: MemberState, action: Opening, moment: Moment, day
     fact.operator, fact.approved_by = action.operator, action.approved_by
     ledger.bring(rules, state, fact, sorted(rows.items()), action.debt, moment.clock)
     facts.append(fact)
+
+
+def _spent(
+    rules: Rules, state: MemberState, action: Opening, moment: Moment, last_purchase: int, facts: list[Fact]
+) -> None:
+    """Spend joins its months; a fact of each tells it to the population, and when the last purchase was.
+
+    They are no ledger entries: boards, totals of days and balances are of what was done here.
+    """
+    spend = {_month(month): amount for month, amount in action.spend.items()}
+    for month, amount in sorted(spend.items()):
+        orders.spend(state, month, amount)
+    bought_in = rules.calendar.month(rules.calendar.day(last_purchase)) if last_purchase else 0
+    for month in sorted({month for month, amount in spend.items() if amount} | ({bought_in} - {0})):
+        fact = SpendBrought(
+            member_id=action.member_id,
+            effective_at=moment.at,
+            decided_at=moment.clock,
+            month=month,
+            spend=spend.get(month, 0),
+            bought_at=last_purchase if month == bought_in else 0,
+            because=f"net spend of {month // 12}-{month % 12 + 1:02}",
+        )
+        facts.append(about(fact, rules, action))
 
 
 def _brought(action: Opening, moment: Moment, place: tuple[int, int]) -> Opened:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from processors.identity import hasher
 from schemas.actions import Line, Purchase
 from schemas.facts import OrderConflict, OrderRepeat
-from schemas.member import ORDER, REFUNDED, SPEND, MemberState
+from schemas.member import EXCLUDED, ORDER, REFUNDED, SPEND, MemberState
 
 if TYPE_CHECKING:
     from processors.member import Moment
@@ -107,6 +108,22 @@ def excluded(rules: Rules, lines: tuple[Line, ...]) -> int:
     return sum(line.amount for line in lines if line.category in rules.excluded)
 
 
+def note_excluded(rules: Rules, state: MemberState, key: bytes, lines: tuple[Line, ...]) -> None:
+    """Note which categories of an order do not count, for its refunds: later versions may exclude others."""
+    categories = sorted({category_key(line.category) for line in lines if line.category in rules.excluded})
+    state.excluded += b"".join(EXCLUDED.pack(key, category) for category in categories)
+
+
+def noted_excluded(state: MemberState, key: bytes) -> frozenset[int]:
+    """The categories, by their keys, of an order that did not count when it was judged."""
+    return frozenset(category for order, category in EXCLUDED.iter_unpack(state.excluded) if order == key)
+
+
+def category_key(category: str) -> int:
+    """What a category is known by beside an order or a refund: names of 500 lines would be too long."""
+    return zlib.crc32(category.encode())
+
+
 def remember(rules: Rules, state: MemberState, order: Order, clock: int) -> None:
     """Add an order to the list, which stays sorted by moment; what is too old or too much leaves it."""
     orders = state.orders
@@ -200,8 +217,11 @@ def _drop(state: MemberState, rows: bytes, many: int) -> None:
     for order in gone:
         if not is_gone(state, order):
             state.older_purchase = max(state.older_purchase, order.at)
+    keys = {order.key for order in gone}
+    if state.excluded:
+        noted = [EXCLUDED.pack(*row) for row in EXCLUDED.iter_unpack(state.excluded) if row[0] not in keys]
+        state.excluded = b"".join(noted)
     if state.refunded:
-        keys = {order.key for order in gone}
         kept = [REFUNDED.pack(*row) for row in REFUNDED.iter_unpack(state.refunded) if row[0] not in keys]
         state.refunded = b"".join(kept)
 

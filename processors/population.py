@@ -30,6 +30,7 @@ class Noted(Told):
     action: str = ""
     month: int = 0
     order_id: str = ""
+    bought_at: int = 0
 
 
 class Row(Noted, array_like=True, gc=False):
@@ -37,10 +38,11 @@ class Row(Noted, array_like=True, gc=False):
 
 
 class Entry(NamedTuple):
-    """An order's entry, or a refund of it."""
+    """An order's entry, a refund of it, or a month's spend brought along; true since `at`."""
 
     month: int
-    bought_at: int  # 0 = a refund
+    at: int
+    bought_at: int  # 0 = it is no purchase
     spend: int
 
 
@@ -68,7 +70,6 @@ class Population:
         self._months = max((rules.levels.months for rules in self._versions.values()), default=0)
         self._talk: dict[Shape, dict[int, dict[str, int]]] = {shape: {} for shape in self._versions}
         self._orders: dict[str, dict[str, list[Entry]]] = {}
-        self._spend: dict[str, dict[int, int]] = {}
         self._swept = 0
 
     def add(self, fact: Noted) -> None:
@@ -76,17 +77,16 @@ class Population:
         if not self._versions:
             return
         if fact.kind == "ledger":
-            if fact.spend:
-                months = self._spend.setdefault(fact.member_id, {})
-                months[fact.month] = months.get(fact.month, 0) + fact.spend
             if fact.order_id and fact.rule in ORDERS and fact.entry in COUNTED:
-                at = fact.effective_at if fact.rule == "purchase" else 0
-                orders = self._orders.setdefault(fact.member_id, {})
-                orders.setdefault(fact.order_id, []).append(Entry(fact.month, at, fact.spend))
+                self._money(fact, fact.order_id, fact.effective_at if fact.rule == "purchase" else 0)
+            elif fact.spend:
+                self._money(fact, "", 0)
             if fact.rule == fact.action and fact.amends is None:
                 self._talked(fact)
         elif fact.kind == "score":
             self._talked(fact)
+        elif fact.kind == "spend.brought":
+            self._money(fact, "", fact.bought_at)
         if fact.decided_at // DAY_MS != self._swept:
             self._sweep(fact.decided_at)
 
@@ -102,16 +102,16 @@ class Population:
         first = last - levels.months + 1
         recency: dict[str, int] = {}
         frequency: dict[str, int] = {}
+        spend: dict[str, int] = {}
         for member_id, orders in self._orders.items():
-            bought = [at for entries in orders.values() if 0 < (at := _bought_at(entries, first, last)) < until]
+            asked = [[it for it in of if it.at < until and first <= it.month <= last] for of in orders.values()]
+            bought = [at for entries in asked if (at := _bought_at(entries))]
             if bought:
                 recency[member_id] = (until - max(bought)) // DAY_MS
                 frequency[member_id] = len(bought)
-        spend: dict[str, int] = {}
-        for member_id, months in self._spend.items():
-            asked = [amount for month, amount in months.items() if first <= month <= last]
-            if asked:
-                spend[member_id] = sum(asked)
+            amounts = [it.spend for entries in asked for it in entries if it.spend]
+            if amounts:
+                spend[member_id] = sum(amounts)
         return {
             "community": Counter(talk.values()),
             "recency": Counter(recency.values()),
@@ -119,6 +119,11 @@ class Population:
             "spend": Counter(spend[member_id] for member_id in recency if member_id in spend),
             "abc": Counter(amount for amount in spend.values() if amount > 0),
         }
+
+    def _money(self, fact: Noted, order_id: str, bought_at: int) -> None:
+        """Spend of an order, or of none."""
+        entry = Entry(fact.month, fact.effective_at, bought_at, fact.spend)
+        self._orders.setdefault(fact.member_id, {}).setdefault(order_id, []).append(entry)
 
     def _talked(self, fact: Noted) -> None:
         for shape, days in self._talk.items():
@@ -143,11 +148,6 @@ class Population:
                 del orders[order_id]
             if not orders:
                 del self._orders[member_id]
-        for member_id, months in list(self._spend.items()):
-            for month in [month for month in months if month < oldest]:
-                del months[month]
-            if not months:
-                del self._spend[member_id]
 
     def _month(self, clock: int) -> int:
         return max(it.calendar.month(it.calendar.day(clock)) for it in self._versions.values())
@@ -162,8 +162,7 @@ def added(parts: Iterable[Mapping[str, Counts]]) -> dict[str, list[tuple[int, in
     return {name: sorted(counts.items()) for name, counts in sums.items()}
 
 
-def _bought_at(entries: Iterable[Entry], first: int, last: int) -> int:
+def _bought_at(entries: list[Entry]) -> int:
     """When an order was bought that stands, 0 for one that does not: all that counted of it is refunded."""
-    asked = [entry for entry in entries if first <= entry.month <= last]
-    net, counted = sum(entry.spend for entry in asked), sum(entry.spend for entry in asked if entry.bought_at)
-    return max((entry.bought_at for entry in asked), default=0) if net > 0 or counted == 0 else 0
+    net, counted = sum(entry.spend for entry in entries), sum(entry.spend for entry in entries if entry.bought_at)
+    return max((entry.bought_at for entry in entries), default=0) if net > 0 or counted == 0 else 0

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 MILLISECOND = dt.timedelta(milliseconds=1)
 
+TOLD = 5
+"""How many names stand before the lines of a claim."""
+
 
 class Counted(NamedTuple):
     """A refund that was counted.
@@ -40,7 +43,11 @@ class Counted(NamedTuple):
 
 
 class Claim(NamedTuple):
-    """A refund as it was told; `lined` is the counted amount of its lines, -1 = it has none."""
+    """A refund as it was told; `lined` is the counted amount of its lines, -1 = it has none.
+
+    That is by its own version, and holds for an order older than the list. Of one in the list counts what its own
+    version counted: for that the `lines` are kept, also while it waits.
+    """
 
     key: bytes
     at: int
@@ -49,6 +56,12 @@ class Claim(NamedTuple):
     offset: int
     idx: int
     told: tuple[str, ...]  # order_id, source, event_id, region, group_id
+    lines: tuple[str, ...]  # key of a category, amount, key, amount ...
+
+    def counted(self, excluded: frozenset[int]) -> int:
+        """The counted amount of its lines where these categories do not count."""
+        pairs = zip(self.lines[::2], self.lines[1::2], strict=True)
+        return max(0, self.amount - sum(int(amount) for category, amount in pairs if int(category) in excluded))
 
 
 Follow = Callable[["Rules", "Rules", MemberState, Counted, Action, "Moment", list[Fact]], None]
@@ -68,7 +81,8 @@ def refund(
     lined = max(0, action.amount - orders.excluded(rules, action.lines)) if action.lines else -1
     told = (action.order_id, action.source, action.event_id, action.region, action.group_id)
     key = orders.order_key(id_key, action.order_id)
-    claim = Claim(key, moment.at, action.amount, lined, moment.offset, moment.index + len(facts), told)
+    place = (moment.offset, moment.index + len(facts))
+    claim = Claim(key, moment.at, action.amount, lined, *place, told, _lines(action))
     order = orders.find(rules, state, key, moment.clock)
     if order is not None:
         _settle(rules, in_force, state, order, claim, action, moment, facts)
@@ -185,7 +199,7 @@ def _settle(
         order.key,
         before.amount + claim.amount,
         before.plain + (claim.amount if plain else 0),
-        before.lined + (0 if plain else claim.lined),
+        before.lined + (0 if plain else claim.counted(orders.noted_excluded(state, order.key))),
         max(before.at, claim.at) if claim.amount else before.at,  # a refund of nothing makes no order gone later
     )
     orders.note_refunded(state, after)
@@ -291,12 +305,17 @@ def _repend(state: MemberState, place: int, change: int) -> None:
 
 
 def _waiting(state: MemberState) -> list[Claim]:
-    return [Claim._make((*row, names(told))) for row, told in unpack(REFUND, state.refunds)]
+    rows = ((row, names(told)) for row, told in unpack(REFUND, state.refunds))
+    return [Claim._make((*row, told[:TOLD], told[TOLD:])) for row, told in rows]
 
 
 def _put(state: MemberState, claims: list[Claim]) -> None:
-    state.refunds = b"".join(pack(REFUND, claim[:-1], origin(claim.told)) for claim in claims)  # type: ignore[arg-type]
+    state.refunds = b"".join(pack(REFUND, claim[:-2], origin(claim.told + claim.lines)) for claim in claims)  # type: ignore[arg-type]
     changed(state)
+
+
+def _lines(action: Refund) -> tuple[str, ...]:
+    return tuple(str(it) for line in action.lines for it in (orders.category_key(line.category), line.amount))
 
 
 def _ms(action: Refund) -> int:

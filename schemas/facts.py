@@ -387,6 +387,19 @@ class AdjustRefused(OfStaff, tag="adjust_refused", kw_only=True):
     refers_to: str = ""
 
 
+class SpendBrought(OfAction, tag="spend.brought", kw_only=True):
+    """What a member spent elsewhere in a month, brought along by its opening: it counts in S and is nothing earned.
+
+    `month` is year x 12 + month - 1. In the month of the last purchase `bought_at` is its moment, else 0; what was
+    spent then may not be known.
+    """
+
+    month: int
+    spend: int = 0
+    bought_at: int = 0
+    because: str = ""
+
+
 class OpeningRefused(OfStaff, tag="opening_refused", kw_only=True):
     """A second opening of a member: no effect. `amends` is the entry of the first (offset, index)."""
 
@@ -426,6 +439,7 @@ AnyFact = (
     | LevelWarning
     | AdjustRefused
     | OpeningRefused
+    | SpendBrought
 )
 
 KINDS: dict[str, type[Fact]] = {t.__struct_config__.tag: t for t in AnyFact.__args__}

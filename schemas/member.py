@@ -24,12 +24,13 @@ SPEND = struct.Struct("<Hq")  # month, net spend in minor units
 ORDER = struct.Struct("<8sQqqQHBBQI")  # keyed hash of order_id, moment, amount, counted, points it gives now (less
 # what was taken back), points per unit, factor, flags, offset and index of its entry
 REFUNDED = struct.Struct("<8sqqqQ")  # order, refunded in all, without lines, counted with lines, latest refund
+EXCLUDED = struct.Struct("<8sI")  # an order, crc32 of a category of its lines that did not count
 FIRST = struct.Struct("<8sBH")  # an order that may be the first one, its factor if it is, days in which it can move;
 # origin
 CUSTOM = struct.Struct("<IHB")  # crc32 of the name, day, how many counted
 PAID = struct.Struct("<QQ")  # a time of paid membership
 REFUND = struct.Struct("<8sQqqQI")  # waits for its order: order, moment, amount, counted by lines (-1 = without lines),
-# offset and index of its record; origin
+# offset and index of its record; origin, then its lines: crc32 of the category, amount
 PLACE = struct.Struct("<IHQ")  # crc32 of "r:region" or "g:group", newest own day there, bitmap of 64 days back from it
 
 DONE = struct.Struct("<IQ")  # crc32 of the task's name, moment since which it is done
@@ -209,6 +210,7 @@ class MemberState(Struct, array_like=True, gc=False):
     opening: bytes = b""  # what `processors.opening` keeps of what the member brought along
     opened_joined: int = 0  # the `joined_at` it brought along
     messages_before: bytes = b""  # rows of MESSAGE_DAY: the days before that of `messages_day`, the latest first
+    excluded: bytes = b""  # rows of EXCLUDED: orders of the list with lines that did not count
 
 
 encode = msgspec.msgpack.Encoder().encode

@@ -105,6 +105,7 @@ FACTS = Table(
         *_strings("home"),
         *_numbers("Int64", "spent", "expired", "reversed", "debt", "ends_at"),
         *_strings("level", "level_before"),
+        *_numbers("Int64", "bought_at"),
     ),
     key=("log", "src_partition", "src_offset", "idx"),
     monthly="effective_at",

@@ -153,6 +153,7 @@ FACTS = {
         "{operator}'s adjust has no effect: {why}, {because}", "{operator} 的调整无效：{why}，{because}"
     ),
     "opening_refused": Words("a second opening has no effect: {because}", "再次期初导入无效：{because}"),
+    "spend.brought": Words("{spend} brought along: {because}", "带入消费 {spend}：{because}"),
     "points.held": Words("points held ({scope}) until {until}: {because}", "积分冻结（{scope}）至 {until}：{because}"),
     "points.released": Words("hold {hold_id} ended: {why}, {points} points", "冻结 {hold_id} 结束：{why}，{points} 分"),
     "level.changed": Words(
@@ -419,6 +420,7 @@ ARITHMETIC = (
     (r"(\d+) forgiven", "其中 {0} 免除"),
     (r"(\d+) points brought along", "带入 {0} 分"),
     (r"(\d+) debt brought along", "带入欠分 {0}"),
+    (r"net spend of (\d+-\d+)", "{0} 净消费"),
     (r"(\d+) paid debt", "其中 {0} 抵扣欠分"),
     (r"(\d+) of it became debt", "其中 {0} 转为欠分"),
     (r"(\d+) = back after (\d+) days, number (\d+) of the year", "{0} = 时隔 {1} 天回归，当年第 {2} 次"),

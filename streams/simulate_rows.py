@@ -11,7 +11,8 @@ from processors.population import Row
 from processors.population import decode as noted
 
 KINDS = tuple(
-    b'{"kind":"%s"' % kind for kind in (b"ledger", b"score", b"region.changed", b"account.closed", b"in_force")
+    b'{"kind":"%s"' % kind
+    for kind in (b"ledger", b"score", b"spend.brought", b"region.changed", b"account.closed", b"in_force")
 )
 SIZE = 4
 """Bytes before each piece, which say how long it is."""

@@ -30,23 +30,26 @@ SELECT value, count() AS members FROM (
 ) GROUP BY value ORDER BY value
 """
 
-ORDERS = """
-    SELECT member_id, order_id, max(if(rule = 'purchase', effective_at, 0)) AS bought_at, sum(spend) AS net,
+# What is asked of money: what was true by the day's end, of the months that count.
+ASKED = "log = %(log)s AND effective_at < %(until)s AND month >= %(first)s AND month <= %(last)s"
+# The last purchase that an opening brings along is an order too, the one without an id.
+ORDERS = f"""
+    SELECT member_id, order_id, max(if(rule = 'purchase', effective_at, bought_at)) AS newest, sum(spend) AS net,
         sum(if(rule = 'purchase', spend, 0)) AS counted
     FROM facts FINAL
-    WHERE log = %(log)s AND kind = 'ledger' AND rule IN ('purchase', 'refund') AND order_id != ''
-        AND entry IN ('earned', 'reversed') AND month >= %(first)s AND month <= %(last)s
+    WHERE {ASKED} AND (kind = 'ledger' AND rule IN ('purchase', 'refund') AND order_id != ''
+        AND entry IN ('earned', 'reversed') OR kind = 'spend.brought' AND bought_at > 0)
     GROUP BY member_id, order_id
 """
 # An order stands unless all that counted of it is refunded; one that never counted stands.
 BUYERS = f"""
-SELECT member_id, intDiv(%(until)s - max(bought_at), 86400000) AS recency, count() AS frequency
-FROM ({ORDERS}) WHERE bought_at > 0 AND bought_at < %(until)s AND (net > 0 OR counted = 0) GROUP BY member_id
+SELECT member_id, intDiv(%(until)s - max(newest), 86400000) AS recency, count() AS frequency
+FROM ({ORDERS}) WHERE newest > 0 AND (net > 0 OR counted = 0) GROUP BY member_id
 """
-SPENDERS = """
+SPENDERS = f"""
 SELECT member_id, sum(spend) AS spent
 FROM facts FINAL
-WHERE log = %(log)s AND kind = 'ledger' AND spend != 0 AND month >= %(first)s AND month <= %(last)s
+WHERE {ASKED} AND kind IN ('ledger', 'spend.brought') AND spend != 0
 GROUP BY member_id
 """
 OF_BUYERS = f"SELECT {{}} AS value, count() AS members FROM ({BUYERS}) GROUP BY value ORDER BY value"

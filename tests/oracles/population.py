@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 
 from processors.programme import Rules
-from schemas.facts import Fact, Ledger, Score
+from schemas.facts import Fact, Ledger, Score, SpendBrought
 from streams.thresholds import Cuts, classes, quintiles, top
 
 DAY = 86_400_000
@@ -20,28 +20,37 @@ def cuts(facts: Iterable[Fact], rules: Rules, today: int) -> dict[str, Cuts]:
     net: dict[str, Counter[str]] = defaultdict(Counter)
     counted: dict[str, Counter[str]] = defaultdict(Counter)
     last: dict[str, dict[str, int]] = defaultdict(dict)
+    elsewhere: dict[str, int] = {}  # the last purchase of who brought one along
     spent: Counter[str] = Counter()
+    end = calendar.day_start(today + 1)
     for fact in facts:
+        if fact.effective_at >= end:
+            continue
         if isinstance(fact, Ledger | Score) and _talks(fact, rules):
             day = calendar.day(fact.effective_at)
             if today - levels.top_days < day <= today:
                 talk[fact.member_id][day] += fact.weight
-        if not isinstance(fact, Ledger) or not month - levels.months < fact.month <= month:
+        if not isinstance(fact, Ledger | SpendBrought) or not month - levels.months < fact.month <= month:
             continue
         if fact.spend:
             spent[fact.member_id] += fact.spend
+        if isinstance(fact, SpendBrought):
+            if fact.bought_at:
+                elsewhere[fact.member_id] = fact.bought_at
+            continue
         if fact.order_id and fact.rule in ("purchase", "refund") and fact.entry in ("earned", "reversed"):
             net[fact.member_id][fact.order_id] += fact.spend
             last[fact.member_id].setdefault(fact.order_id, 0)
             if fact.rule == "purchase":
                 counted[fact.member_id][fact.order_id] += fact.spend
                 last[fact.member_id][fact.order_id] = fact.effective_at
-    end = calendar.day_start(today + 1)
-    buyers: dict[str, list[int]] = {}
+    buyers: dict[str, list[int]] = defaultdict(list)
+    for member, at in elsewhere.items():
+        buyers[member].append(at)
     for member, orders in last.items():
-        stand = [at for o, at in orders.items() if 0 < at < end and (net[member][o] > 0 or not counted[member][o])]
+        stand = [at for o, at in orders.items() if at and (net[member][o] > 0 or not counted[member][o])]
         if stand:
-            buyers[member] = stand
+            buyers[member] += stand
     found = {
         "community": top(_counts(sum(min(w, levels.day_cap) for w in of.values()) for of in talk.values()), percent),
         "recency": quintiles(_counts((end - max(of)) // DAY for of in buyers.values())),

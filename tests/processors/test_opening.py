@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 
 from processors import levels, opening, orders, tasks
+from processors.aggregate import Buckets
 from processors.lots import by_end
 from processors.programme import Rules
 from schemas.actions import OpeningConsent, OpeningLot
-from schemas.facts import LevelChanged, OpeningRefused, PointsExpiring, TierEntered, TierLeft
+from schemas.facts import LevelChanged, OpeningRefused, PointsExpiring, SpendBrought, TierEntered, TierLeft
 from schemas.programme import parse
 from tests.processors.book import check_sums, ledger, lines
-from tests.processors.story import DEFAULT, EPOCH, START, Story, told
+from tests.processors.story import DEFAULT, EPOCH, START, Story, an_action, told
 
 DAY = dt.timedelta(days=1)
 BEGAN = EPOCH + dt.timedelta(milliseconds=START)
@@ -87,6 +88,41 @@ def test_lots_keep_their_months() -> None:
 def test_spend_joins_its_months() -> None:
     story = told([(0, "purchase"), brings(1, spend={"2026-03": 100, "2025-12": 90_000})])
     assert orders.spend_by_month(story.state) == {2026 * 12 + 2: 10_000, 2025 * 12 + 11: 90_000}
+
+
+def test_a_fact_of_each_month_tells_the_spend_and_when_the_last_purchase_was() -> None:
+    spend = {"2025-12": 90_000, "2025-11": 0, "2025-02": 700}
+    last = BEGAN - 20 * DAY
+    story = told([brings(0, spend=spend, last_purchase_at=last), brings(1, 2)])
+    found = [(fact.month, fact.spend, fact.bought_at) for fact in facts_of(story, SpendBrought)]
+    bought_at = START - 20 * 86_400_000
+    assert found == [(2025 * 12 + 1, 700, 0), (2025 * 12 + 11, 90_000, 0), (2026 * 12 + 1, 0, bought_at)]
+    fact = facts_of(story, SpendBrought)[0]
+    assert (fact.action, fact.event_id, fact.effective_at) == ("opening", "f-1:1", START)
+    assert fact.because == "net spend of 2025-02"
+
+
+def test_spend_and_last_purchase_of_one_month_are_one_fact_and_no_moment_lies_after_the_opening() -> None:
+    story = told([brings(0, spend={"2026-03": 500}, last_purchase_at=BEGAN + DAY)])
+    (fact,) = facts_of(story, SpendBrought)
+    assert (fact.month, fact.spend, fact.bought_at) == (2026 * 12 + 2, 500, START)
+
+
+def test_without_spend_and_purchase_nothing_is_told_of_it() -> None:
+    assert facts_of(told([brings(0, spend={})]), SpendBrought) == []
+
+
+def test_spend_brought_along_is_in_no_total_of_a_day() -> None:
+    buckets = Buckets("live-1", 0)
+    story = Story(buckets=buckets)
+    _, _, _, fields = brings(0)
+    story.act(an_action("opening", START, 1, **fields), START)
+    assert facts_of(story, SpendBrought)
+    assert sum(bucket.spend for bucket in buckets.changed(-1)) == 0
+
+
+def facts_of(story: Story, kind: type[Any]) -> list[Any]:
+    return [fact for _, _, fact in story.facts if isinstance(fact, kind)]
 
 
 def test_of_joining_the_earlier_counts() -> None:

@@ -119,6 +119,66 @@ def test_what_is_excluded_later_counts_as_it_did_when_it_was_bought() -> None:
     assert story.state.pending == 80
 
 
+THREE = (Line("g", "gift", 10_000), Line("p", "phone", 10_000), Line("b", "book", 10_000))
+
+
+def excluding(*categories: str) -> Rules:
+    names = ",".join(f'"{name}"' for name in categories)
+    changed = PROGRAMME.model_dump_json().replace('"excluded_categories":[]', f'"excluded_categories":[{names}]')
+    return Rules(parse(changed), 1, 0)
+
+
+@pytest.mark.parametrize("days", [1, 150], ids=["at once", "when its version is no longer kept"])
+@pytest.mark.parametrize("later", [("gift",), ("gift", "phone"), (), ("book",)])
+@pytest.mark.parametrize(
+    ("parts", "left"),
+    [((0,), 200), ((1,), 100), ((0, 1), 100), ((1, 2), 0), ((2, 0), 100), ((0, 1, 2), 0)],
+    ids=["excluded", "counted", "one of each", "all that counts", "counted first", "all of it"],
+)
+def test_lines_of_a_refund_are_judged_by_the_version_of_the_order(
+    parts: tuple[int, ...], left: int, later: tuple[str, ...], days: int
+) -> None:
+    story = told([(1, "purchase", 1, {"amount": 30_000, "order_id": "o", "lines": THREE})], excluding("gift"))
+    story.rules = excluding(*later)
+    for number, part in enumerate(parts, 10):
+        fields = {"amount": 10_000, "order_id": "o", "lines": (THREE[part],)}
+        story.act(an_action("refund", START + (1 + days) * DAY, number, **fields), START + (1 + days) * DAY)
+    assert sum(order.points for order in known(story.state)) == left
+    assert spend_by_month(story.state)[MARCH] == 100 * left
+    check_sums(story)
+
+
+@pytest.mark.parametrize("then", [("gift", "phone"), ()])
+@pytest.mark.parametrize(("parts", "left"), [((0,), 200), ((1,), 100), ((0, 1), 100)])
+def test_so_are_those_of_a_refund_that_waits_for_its_order(
+    parts: tuple[int, ...], left: int, then: tuple[str, ...]
+) -> None:
+    story = told([(1, "login")], excluding(*then))
+    lines = tuple(THREE[part] for part in parts)
+    fields = {"amount": 10_000 * len(parts), "order_id": "o", "lines": lines}
+    story.act(an_action("refund", START + 3 * DAY, 9, **fields), START + 3 * DAY)
+    story.rules = excluding("gift")
+    order = {"amount": 30_000, "order_id": "o", "lines": THREE}
+    story.act(an_action("purchase", START + DAY, 10, **order), START + 4 * DAY)
+    assert sum(order.points for order in known(story.state)) == left
+    check_sums(story)
+
+
+def test_a_refund_of_many_long_lines_waits() -> None:
+    lines = tuple(Line(f"s-{n}", "\U0001f381" * 61 + f"{n:03}", 10**13) for n in range(500))
+    fields = {"amount": 10**13, "order_id": "o", "lines": lines}
+    story = told([(1, "refund", 1, fields), (2, "purchase", 2, {"amount": 10**13, "order_id": "o"})])
+    assert sum(order.points for order in known(story.state)) == 0
+    check_sums(story)
+
+
+def test_what_was_noted_of_excluded_lines_goes_with_the_order() -> None:
+    story = told([(1, "purchase", 1, {"amount": 30_000, "order_id": "o", "lines": THREE})], excluding("gift"))
+    assert story.state.excluded
+    story.act(an_action("purchase", START + 190 * DAY, 9), START + 190 * DAY)
+    assert not story.state.excluded
+
+
 @pytest.mark.parametrize(
     ("days_before", "reason"), [(181, "plain"), (179, "")], ids=["from before the list", "inside it: it waits"]
 )

@@ -21,8 +21,8 @@ CHECK_IN = struct.Struct("<HIBIQI")  # day, ms into it, factor paid + 16 x produ
 # index of the entry; origin
 COMEBACK = struct.Struct("<QQIQI")  # own action before, own action that came back, points paid, offset, index; origin
 SPEND = struct.Struct("<Hq")  # month, net spend in minor units
-ORDER = struct.Struct("<8sQqqQHBBQI")  # keyed hash of order_id, moment, amount, counted, points it gives now (less
-# what was taken back), points per unit, factor, flags, offset and index of its entry
+ORDER = struct.Struct("<8sQqqQIBBQI")  # keyed hash of order_id, moment, amount, counted, points it gives now (less
+# what was taken back), points per unit in thousandths, factor, flags, offset and index of its entry
 REFUNDED = struct.Struct("<8sqqqQ")  # order, refunded in all, without lines, counted with lines, latest refund
 FIRST = struct.Struct("<8s")  # an order that may be the first one; origin
 CUSTOM = struct.Struct("<IHB")  # crc32 of the name, day, how many counted

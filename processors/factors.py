@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from processors.member import Moment
     from processors.programme import Rules
 
-Kinds = frozenset[type[Action]]
+Kind = type[Action] | str
+"""What a factor is for: a kind of actions, or a custom action by its name."""
+Kinds = frozenset[Kind]
 
 
 class Campaign(NamedTuple):
@@ -73,7 +75,7 @@ class Factors:
         return min(self.ceiling, factor)
 
 
-def apply(rules: Rules, state: MemberState, kind: type[Action], at: int, day: int, fact: Ledger) -> None:
+def apply(rules: Rules, state: MemberState, kind: Kind, at: int, day: int, fact: Ledger) -> None:
     """Multiply an entry's points, which are its base, and say by what. Nothing is booked yet."""
     factor, words = of(rules, state, kind, at, day)
     if words:
@@ -86,11 +88,12 @@ def multiply(rules: Rules, fact: Ledger, factor: int, words: list[str]) -> None:
     fact.points = fact.active = fact.base * fact.factor
     ceiling = f", at most x{fact.factor}" if fact.factor < factor else ""
     what = fact.because.partition(" = ")[2]  # `210 yuan` is a base, `message 3 of the day's 10` is not
-    base, rest = (what, "") if what[:1].isdigit() else (str(fact.base), f": {what}" if what else "")
+    is_base = what and fact.rule == "purchase"
+    base, rest = (what, "") if is_base else (str(fact.base), f": {what}" if what else "")
     fact.because = f"{fact.points} = {base} {' '.join(words)}{ceiling}{rest}"
 
 
-def of(rules: Rules, state: MemberState, kind: type[Action], at: int, day: int) -> tuple[int, list[str]]:
+def of(rules: Rules, state: MemberState, kind: Kind, at: int, day: int) -> tuple[int, list[str]]:
     """The product of the factors that apply, before the ceiling, and each in words; but streak and first order."""
     factors, product, words = rules.factors, 1, []
     if state.birthday and kind in factors.birthday_kinds and is_birthday(rules.calendar, day, state.birthday):
@@ -132,4 +135,4 @@ def told(in_force: Rules, state: MemberState, action: Profile, moment: Moment) -
 
 
 def _kinds(names: tuple[str, ...]) -> Kinds:
-    return frozenset(ACTIONS[name] for name in names)
+    return frozenset(ACTIONS.get(name, name) for name in names)

@@ -8,6 +8,7 @@ and all it invited and is known for join and buy on that day.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from typing import NamedTuple
 
 from processors.activity import Weights
@@ -35,7 +36,7 @@ class Liability(NamedTuple):
     """
 
     by_rule: dict[str, int]
-    per_unit: int
+    per_unit: Decimal
     worth: int
     minor_units: int
 
@@ -63,8 +64,8 @@ def liability(programme: Programme) -> Liability:
         "message": points.message.points * points.message.per_day * most_factor(programme, "message"),
         "share": points.share.points * points.share.per_day * most_factor(programme, "share"),
         "custom": sum(
-            custom.earns.points * custom.earns.per_day * most_factor(programme, "custom")
-            for custom in programme.custom.values()
+            custom.earns.points * custom.earns.per_day * most_factor(programme, name)
+            for name, custom in programme.custom.items()
             if custom.earns
         ),
         "comeback": points.comeback.points if points.comeback.per_year else 0,
@@ -241,6 +242,15 @@ def caps_that_never_count(programme: Programme) -> Iterator[Warned]:
         yield Warned(("ladder", "items_per_week"), text)
 
 
+def campaigns_of_nothing(programme: Programme) -> Iterator[Warned]:
+    """A campaign that names a custom action without points."""
+    for place, campaign in enumerate(programme.points.factors.campaigns):
+        for number, name in enumerate(campaign.actions):
+            if name in programme.custom and programme.custom[name].earns is None:
+                path = ("points", "factors", "campaigns", place, "actions", number)
+                yield Warned(path, f"multiplies nothing: custom.{name} earns nothing")
+
+
 def redemptions_that_contradict(programme: Programme) -> Iterator[Warned]:
     """What may be redeemed at least is no whole number of steps; warnings for what nobody can redeem."""
     redeem, expiry = programme.points.redeem, programme.points.expiry
@@ -286,6 +296,7 @@ CHECKS: tuple[Callable[[Programme], Iterator[Warned]], ...] = (
     unreachable_badges,
     unreachable_levels,
     caps_that_never_count,
+    campaigns_of_nothing,
     factors_above_the_ceiling,
     redemptions_that_contradict,
     loops_that_print_points,

@@ -10,6 +10,7 @@ from processors.identity import hasher
 from schemas.actions import Line, Purchase
 from schemas.facts import OrderConflict, OrderRepeat
 from schemas.member import EXCLUDED, ORDER, REFUNDED, SPEND, MemberState
+from schemas.part import THOUSANDTHS
 
 if TYPE_CHECKING:
     from processors.member import Moment
@@ -26,7 +27,8 @@ UNPAID = 2  # flag: it was paid wholly by points, and they were given back
 class Order(NamedTuple):
     """A row of the order list.
 
-    `points` are those it gives now, less what was taken back; `offset` and `idx` name the entry that earned them.
+    `points` are those it gives now, less what was taken back; `per_unit` is in thousandths; `offset` and `idx` name
+    the entry that earned them.
     """
 
     key: bytes
@@ -42,7 +44,7 @@ class Order(NamedTuple):
 
     def worth(self, counted: int, minor: int) -> int:
         """The points of so much counted amount, with the order's own factor."""
-        return counted * self.per_unit // minor * self.factor
+        return base(counted, self.per_unit, minor) * self.factor
 
 
 class Refunded(NamedTuple):
@@ -60,6 +62,11 @@ class Refunded(NamedTuple):
             return order.counted
         share = (2 * self.plain * order.counted + order.amount) // (2 * order.amount)  # rounded half up
         return min(order.counted, self.lined + share)
+
+
+def base(counted: int, per_unit: int, minor: int) -> int:
+    """The points of a counted amount (minor units) at so many thousandths of a point per unit, floored once."""
+    return counted * per_unit // (minor * THOUSANDTHS)
 
 
 def order_key(id_key: bytes, order_id: str) -> bytes:

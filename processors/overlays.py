@@ -46,7 +46,7 @@ class Variants:
 
     def __init__(self, general: Rules, compiled: Callable[[Programme, Variants], Rules]) -> None:
         programme = general.programme
-        self._plain = programme.model_dump(mode="json")
+        self._plain = programme.model_dump()
         self._compiled = compiled
         self._overlays = programme.overlays
         self.trials = tuple(_trial(name, pilot, general.calendar) for name, pilot in programme.pilots.items())

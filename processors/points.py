@@ -17,6 +17,7 @@ from processors.waiting import Due
 from schemas.actions import Action, CheckIn, Custom, Message, Purchase, Redeem, Share
 from schemas.facts import Fact, Ledger
 from schemas.member import PENDING, MemberState
+from schemas.part import THOUSANDTHS
 
 if TYPE_CHECKING:
     from processors.member import Moment
@@ -98,7 +99,7 @@ def _purchase(
 ) -> None:
     month = rules.calendar.month(day)
     counted = orders.counted_amount(rules, action)
-    points = counted * rules.per_unit // rules.minor_units
+    points = orders.base(counted, rules.per_unit, rules.minor_units)
     reason = "" if points else "excluded" if counted < action.amount else "below_one"
     because = _worth(rules, action, counted, points)
     fact = entry(rules, state, action, moment, month, "purchase", points, because, reason)
@@ -127,6 +128,8 @@ def earn_custom(rules: Rules, state: MemberState, action: Custom, moment: Moment
     points, reason = (earns.points, "") if number else (0, "cap")
     fact = entry(rules, state, action, moment, month, "custom", points, because, reason)
     fact.rule = action.name
+    if number and rules.factors.campaigns:
+        factors.apply(rules, state, action.name, moment.at, day, fact)
     issue(rules, state, fact)
     facts.append(fact)
 
@@ -183,14 +186,12 @@ def queue(state: MemberState, row: tuple[int, int, int, int, int]) -> None:
 
 
 def _worth(rules: Rules, action: Purchase, counted: int, points: int) -> str:
-    """The arithmetic of a purchase: `420 = 420 yuan`, `300 = 300.50 yuan, floored (120 excluded)`."""
+    """The arithmetic of a purchase: `420 = 420 yuan`, `360 = 300.50 yuan x 1.2, floored (120 excluded)`."""
     minor = rules.minor_units
     unit = UNITS.get(action.currency, action.currency)
     left = "" if points else ":"
-    text = f"{points}{left or ' ='} {_money(counted, minor)} {unit}"
-    if rules.per_unit != 1:
-        text += f" x {rules.per_unit}"
-    if counted * rules.per_unit % minor:
+    text = f"{points}{left or ' ='} {_money(counted, minor)} {unit}{rules.rate}"
+    if counted * rules.per_unit % (minor * THOUSANDTHS):
         text += ", floored"
     if counted < action.amount:
         text += f" ({_money(action.amount - counted, minor)} excluded)"

@@ -130,7 +130,9 @@ class Rules:
 
     def _compile_purchase(self) -> None:
         purchase = self.programme.points.purchase
-        self.per_unit = purchase.per_unit
+        self.per_unit = purchase.per_unit_thousandths
+        self.rate = "" if purchase.per_unit == 1 else f" x {purchase.per_unit}"
+        """How the arithmetic of a purchase says so many points per unit."""
         self.pending_days = purchase.pending_days
         self.pending_ms = purchase.pending_days * DAY_MS
         self.minor_units = self.programme.minor_units

@@ -265,7 +265,7 @@ def _plain(
     spent = orders.spend_by_month(state).get(month, 0)
     less = min(spent, counted)
     orders.spend(state, month, -less)
-    owed = counted * rules.per_unit // rules.minor_units
+    owed = orders.base(counted, rules.per_unit, rules.minor_units)
     fact = _entry(rules, state, claim, action, moment, month)
     fact.because = f"-{owed}: the order is older than the list, so plain"
     ledger.take_back(rules, state, fact, owed, rules.lot_ends[month], moment.clock)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import Field, field_validator, model_validator
 
-from schemas.part import Count, Days, Part, Positive
+from schemas.part import THOUSANDTHS, Count, Days, Part, Positive, Rate
 
 
 class Worth(Part):
@@ -57,9 +57,14 @@ class SharePoints(Part):
 class PurchasePoints(Part):
     """Points per whole unit of currency of the counted amount, floored; pending for the return window."""
 
-    per_unit: Annotated[int, Field(ge=0, le=1000)]
+    per_unit: Rate
     pending_days: Days
     excluded_categories: Annotated[frozenset[str], Field(strict=False)]
+
+    @property
+    def per_unit_thousandths(self) -> int:
+        """`per_unit` as code counts it."""
+        return int(self.per_unit * THOUSANDTHS)
 
 
 class ComebackPoints(Part):
@@ -117,7 +122,10 @@ class RedeemRules(Part):
         return self
 
 
-Earners = Annotated[tuple[Literal["check_in", "message", "share", "purchase"], ...], Field(min_length=1, strict=False)]
+Earner = Literal["check_in", "message", "share", "purchase"]
+Earners = Annotated[tuple[Earner, ...], Field(min_length=1, strict=False)]
+EARNERS: tuple[str, ...] = get_args(Earner)
+"""Actions whose points have factors; custom actions that the programme declares have those of campaigns."""
 
 
 class PaidMonths(Part):
@@ -168,11 +176,14 @@ class PaidFactor(Part):
 
 
 class CampaignRule(Part):
-    """A factor for some actions from one moment until another, or on some days of the week or of the month."""
+    """A factor for some actions from one moment until another, or on some days of the week or of the month.
+
+    `actions` are check_in, message, share, purchase, and custom actions by the names that the programme declares.
+    """
 
     name: Annotated[str, Field(min_length=1, max_length=64)]
     factor: Annotated[int, Field(ge=1, le=7)]
-    actions: Earners
+    actions: Annotated[tuple[str, ...], Field(min_length=1, strict=False)]
     begins: dt.datetime
     ends: dt.datetime
     weekdays: Annotated[

@@ -21,8 +21,8 @@ CHECK_IN = struct.Struct("<HIBIQI")  # day, ms into it, factor paid + 16 x produ
 # index of the entry; origin
 COMEBACK = struct.Struct("<QQIQI")  # own action before, own action that came back, points paid, offset, index; origin
 SPEND = struct.Struct("<Hq")  # month, net spend in minor units
-ORDER = struct.Struct("<8sQqqQHBBQI")  # keyed hash of order_id, moment, amount, counted, points it gives now (less
-# what was taken back), points per unit, factor, flags, offset and index of its entry
+ORDER = struct.Struct("<8sQqqQIBBQI")  # keyed hash of order_id, moment, amount, counted, points it gives now (less
+# what was taken back), points per unit in thousandths, factor, flags, offset and index of its entry
 REFUNDED = struct.Struct("<8sqqqQ")  # order, refunded in all, without lines, counted with lines, latest refund
 EXCLUDED = struct.Struct("<8sI")  # an order, crc32 of a category of its lines that did not count
 FIRST = struct.Struct("<8sBH")  # an order that may be the first one, its factor if it is, days in which it can move;

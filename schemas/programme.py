@@ -14,6 +14,7 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from schemas.actions import ACTIONS, OWN_IF
+from schemas.earning import EARNERS, CampaignRule
 from schemas.earning import CustomAction as CustomAction
 from schemas.earning import FactorRules as FactorRules
 from schemas.earning import PointRules as PointRules
@@ -217,11 +218,11 @@ class Programme(Part):
     horizon_days: Annotated[int, Field(ge=1, le=HORIZON_MAX)]
     future_minutes: Annotated[int, Field(ge=0, le=FUTURE_MINUTES_MAX)]
     orders: OrderRules
+    custom: dict[str, CustomAction] = Field(default={})
     points: PointRules
     activity: ActivityRules
     tiers: TierRules
     value: ValueRules
-    custom: dict[str, CustomAction] = Field(default={})
     presence: PresenceRules = PresenceRules()
     tasks: Annotated[dict[TaskName, Task], Field(max_length=100)]
     ladder: LadderRules
@@ -251,23 +252,23 @@ class Programme(Part):
             raise ValueError("not an IANA zone such as Asia/Shanghai")
         return value
 
+    @field_validator("custom")
+    @classmethod
+    def custom_names_are_its_own(cls, value: dict[str, CustomAction]) -> dict[str, CustomAction]:
+        """A campaign names actions of both kinds: each name is one action."""
+        if taken := [name for name in value if name in ACTIONS]:
+            raise Several([((name,), f"{name} is an action already: choose another name") for name in taken])
+        return value
+
     @field_validator("points")
     @classmethod
-    def campaigns_of_capped_actions_are_whole_days(cls, value: PointRules, info: ValidationInfo) -> PointRules:
-        """Which of a day's actions a cap pays depends on their order, so all of them must earn the same.
-
-        Purchases have no cap: campaigns of nothing else begin and end at any moment.
-        """
-        zone, hour = info.data.get("zone"), info.data.get("day_starts_at")
-        if zone is None or hour is None:
+    def campaigns_fit(cls, value: PointRules, info: ValidationInfo) -> PointRules:
+        """Campaigns name actions that there are, and those of capped ones are whole days."""
+        custom, zone, hour = (info.data.get(name) for name in ("custom", "zone", "day_starts_at"))
+        if custom is None or zone is None or hour is None:
             return value  # told there
-        wrong: list[tuple[tuple[str | int, ...], str]] = []
-        for place, campaign in enumerate(value.factors.campaigns):
-            for name in ("begins", "ends") if set(campaign.actions) != {"purchase"} else ():
-                if getattr(campaign, name).astimezone(zone_of(zone)).time() != dt.time(hour):
-                    what = f"not {hour:02}:00 in {zone}, when a day starts; purchases alone may do otherwise"
-                    wrong.append((("factors", "campaigns", place, name), what))
-        if wrong:
+        campaigns = value.factors.campaigns
+        if wrong := [*_unknown_in(campaigns, custom), *_within_days(campaigns, zone, dt.time(hour))]:
             raise Several(wrong)
         return value
 
@@ -285,6 +286,33 @@ class Programme(Part):
         if wrong:
             raise Several(wrong)
         return value
+
+
+def _unknown_in(campaigns: Sequence[CampaignRule], custom: Mapping[str, CustomAction]) -> Found:
+    """Names of campaigns that are no action: a misspelt one would never be multiplied."""
+    known = (*EARNERS, *custom)
+    return [
+        (("factors", "campaigns", place, "actions", number), f"no such action: {name}; known: {', '.join(known)}")
+        for place, campaign in enumerate(campaigns)
+        for number, name in enumerate(campaign.actions)
+        if name not in known
+    ]
+
+
+def _within_days(campaigns: Sequence[CampaignRule], zone: str, start: dt.time) -> Found:
+    """Campaigns of capped actions that begin or end within a day.
+
+    Which of a day's actions a cap pays depends on their order, so all of them must earn the same. Purchases have no
+    cap: campaigns of nothing else begin and end at any moment.
+    """
+    what = f"not {start:%H:%M} in {zone}, when a day starts; purchases alone may do otherwise"
+    return [
+        (("factors", "campaigns", place, name), what)
+        for place, campaign in enumerate(campaigns)
+        if set(campaign.actions) != {"purchase"}
+        for name in ("begins", "ends")
+        if getattr(campaign, name).astimezone(zone_of(zone)).time() != start
+    ]
 
 
 def parse(text: str, name: str = "programme") -> Programme:

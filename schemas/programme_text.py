@@ -6,11 +6,13 @@ import datetime as dt
 import io
 import re
 from collections.abc import Iterator, Sequence
+from decimal import Decimal, InvalidOperation
 from typing import Any, NamedTuple
 
 from ruamel.yaml import YAML
+from ruamel.yaml.constructor import RoundTripConstructor
 from ruamel.yaml.error import MarkedYAMLError
-from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
 
 DEPTH_MAX = 100
@@ -57,12 +59,28 @@ class Text(NamedTuple):
         return at
 
 
+class Exact(RoundTripConstructor):
+    """Reads a number with decimals as it is written: `1.2` is twelve tenths, and no binary float near it."""
+
+    def construct_yaml_float(self, node: ScalarNode) -> Any:
+        """As a `Decimal`; what has no digits (`.inf`) stays what ruamel makes of it."""
+        try:
+            number = Decimal(node.value.replace("_", ""))
+        except InvalidOperation:
+            return super().construct_yaml_float(node)
+        return number if number.is_finite() else super().construct_yaml_float(node)
+
+
+Exact.add_constructor("tag:yaml.org,2002:float", Exact.construct_yaml_float)
+
+
 def load(text: str, name: str) -> Text:
     """Read a text. Raises `ProgrammeError` for what is no YAML, with the first place where it is not."""
     if _depth(text) > DEPTH_MAX:
         raise ProgrammeError([(1, 1, "$", f"nested deeper than {DEPTH_MAX}")], name)
     try:
         yaml = YAML(typ="rt", pure=True)
+        yaml.Constructor = Exact
         yaml.allow_duplicate_keys = True  # they are told below, all of them
         tree = yaml.load(io.StringIO(text))
         return Text(tree, _plain(tree), list(_twice(YAML(typ="rt", pure=True).compose(io.StringIO(text)))))

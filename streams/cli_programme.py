@@ -12,6 +12,7 @@ from ruamel.yaml import YAML
 
 from processors.lint import Liability, liability, warnings
 from schemas.overlays import leaves
+from schemas.part import bare
 from schemas.programme import Programme, json_schema, parse
 from schemas.programme_text import load
 from streams import programme_log as control_log
@@ -104,7 +105,7 @@ def _rows(most: Liability) -> dict[str, Any]:
         "points_per_member_and_day": most.points,
         "money_per_member_and_day": most.money(most.points),
         "by_rule": most.by_rule,
-        "points_per_unit_of_money": most.per_unit,
+        "points_per_unit_of_money": bare(most.per_unit),
         "worth_of_a_point": most.worth,
     }
 

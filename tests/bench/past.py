@@ -110,7 +110,7 @@ def _state(rng: random.Random, number: int, ordinal: int, clock: int) -> MemberS
         first_order_key=first,
         first_order_at=bought[0],
         orders=b"".join(
-            ORDER.pack(first if at == bought[0] else rng.randbytes(8), at, 12_800, 12_800, 128, 1, 1, 0, 0, 0)
+            ORDER.pack(first if at == bought[0] else rng.randbytes(8), at, 12_800, 12_800, 128, 1_000, 1, 0, 0, 0)
             for at in bought
         ),
         places=b"".join(places),

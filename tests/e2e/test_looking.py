@@ -116,6 +116,18 @@ def test_another_programme_is_told_in_points_and_money(log: Log) -> None:
     assert "awards and thresholds are the live ones" in some
 
 
+def test_a_rate_with_decimals_is_tried_and_floored_once_an_order(log: Log) -> None:
+    """99 yuan at 1.2 are 118 points, twice as the first order; three decimals are exact, a fourth is refused."""
+    for rate, more in (("1.2", 2 * 118 - 198), ("0.5", 2 * 49 - 198), ("1.011", 2 * 100 - 198)):
+        (log.folder / "rate.yaml").write_text(default_programme().replace("per_unit: 1 ", f"per_unit: {rate} "))
+        found = json.loads(log.ok("simulate", "--programme", "rate.yaml", "--json", "--jobs", "2"))
+        assert found["total"]["new"]["points_issued"] - found["total"]["live"]["points_issued"] == more
+        assert found["total"]["new"]["liability"] - found["total"]["live"]["liability"] == more
+    (log.folder / "fine.yaml").write_text(default_programme().replace("per_unit: 1 ", "per_unit: 1.0001 "))
+    refused = log.refused("simulate", "--programme", "fine.yaml")
+    assert "fine.yaml:20:5: points.purchase.per_unit: Input should have at most three decimals" in refused
+
+
 def test_what_cannot_be_simulated_is_one_line(log: Log) -> None:
     assert "simulate what?" in log.refused("simulate")
     assert "lies outside of 900 to 1100" in log.refused("simulate", "--worth", "2000")

@@ -25,6 +25,7 @@ CAMPAIGNS = f"""campaigns:
       - {{name: weekend, factor: 2, actions: [share], {SEASON}, weekdays: [5, 6]}}
       - {{name: last day, factor: 2, actions: [check_in], {SEASON}, days_of_month: [31]}}
 """
+EARNS = "earns: {points: 7, per_day: 2, growth: true}"
 RULES = Rules(parse(PLAIN), 1, 0)
 WITH_CAMPAIGNS = Rules(parse(PLAIN.replace("campaigns: []", CAMPAIGNS.rstrip())), 1, 0)
 FIRST = Rules(parse(DEFAULT), 1, 0)
@@ -64,6 +65,17 @@ def test_the_product_has_a_ceiling_and_the_words_say_all() -> None:
     assert (bought.points, bought.base, bought.factor) == (40, 10, 4)
     assert bought.because == "40 = 10 yuan x2 birthday x3 eleventh, at most x4"
     assert wrote.because == "8 = 2 x2 birthday x3 eleventh, at most x4: message 1 of the day's 10"
+
+
+@pytest.mark.parametrize("name", ["quiz", "3d_tour"])
+def test_a_campaign_of_a_custom_action_says_so(name: str) -> None:
+    campaign = CAMPAIGNS.replace("actions: [share]", f"actions: [{name}]").rstrip()
+    text = PLAIN.replace("campaigns: []", campaign) + f"custom: {{{name}: {{weight: 0, own: true, {EARNS}}}}}\n"
+    story = told([(5, "custom", 5, {"name": name})], Rules(parse(text), 1, 0))
+    (entry,) = ledger(story)
+    assert (entry.points, entry.base, entry.factor, entry.rule) == (14, 7, 2, name)
+    assert entry.because == f"14 = 7 x2 weekend: {name} 1 of the day's 2"
+    assert story.state.growth == 7, "growth counts the base"
 
 
 def test_a_healed_streak_counts_the_other_factors_too() -> None:

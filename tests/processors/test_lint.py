@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
 
 from processors.lint import CHECKS, liability, most_growth, warnings
@@ -17,12 +19,22 @@ DAILY = """tasks:
     reward: {points: 10}
 """
 
+SEASON = 'begins: "2026-03-01T00:00:00+08:00", ends: "2026-12-01T00:00:00+08:00"'
+QUIZ = "custom: {quiz: {weight: 5, own: true}}\n"
+
 WARNED = [
     # name, in the file, instead, path, part of the words
     ("a refund that keeps points", "policy: debt", "policy: pending_only", "points.refund.policy", "prints points"),
     ("spend, then refund", "policy: debt", "policy: to_zero", "points.refund.policy", "what was spent already"),
     ("a purchase that pays itself at x4", "per_unit: 1 ", "per_unit: 25 ", "points.purchase.per_unit", "earns back"),
-    ("one point less than that", "per_unit: 1 ", "per_unit: 24 ", "", ""),
+    ("a thousandth less than that", "per_unit: 1 ", "per_unit: 24.999 ", "", ""),
+    (
+        "a campaign of what earns nothing",
+        "campaigns: []",
+        f"campaigns: [{{name: c, factor: 2, actions: [quiz], {SEASON}}}]",
+        "points.factors.campaigns.0.actions.0",
+        "custom.quiz earns nothing",
+    ),
     ("a factor above the ceiling", "ceiling: 4", "ceiling: 1", "points.factors.paid.factor", "the ceiling is 1"),
     ("a daily task for words", "tasks:  ", DAILY + "#", "tasks.chatter.reward", "prints points: 10 in each window"),
     ("a cap of nothing", "{points: 5, per_day: 5}", "{points: 5, per_day: 0}", "points.share.points", "never paid"),
@@ -81,7 +93,7 @@ WARNED = [
 @pytest.mark.parametrize(("name", "old", "new", "path", "words"), WARNED, ids=[case[0] for case in WARNED])
 def test_a_warning_has_its_place(name: str, old: str, new: str, path: str, words: str) -> None:
     assert old in DEFAULT
-    text = DEFAULT.replace(old, new, 1)
+    text = DEFAULT.replace(old, new, 1) + QUIZ
     if name == "nobody is active":
         text = text.replace("like: 500", "like: 0")
     told = {".".join(map(str, one.path)): one.text for one in warnings(parse(text))}
@@ -100,7 +112,7 @@ def test_every_check_has_a_planted_fault() -> None:
     found = {check for check in CHECKS if list(check(parse(pilot)))}
     for _, old, new, path, _ in WARNED:
         if path:
-            found |= {check for check in CHECKS if list(check(parse(DEFAULT.replace(old, new, 1))))}
+            found |= {check for check in CHECKS if list(check(parse(DEFAULT.replace(old, new, 1) + QUIZ)))}
     assert set(CHECKS) - found == set()
 
 
@@ -136,7 +148,14 @@ def test_the_worst_day_is_every_cap_reached() -> None:
         "task": 0,
         "referral": 200 * 200 + 500 * 1_000,
     }
-    assert (most.points, most.money(most.points), most.per_unit) == (540_244, 540_244, 4)
+    assert (most.points, most.money(most.points), most.per_unit) == (540_244, 540_244, Decimal(4))
+
+
+def test_a_rate_with_decimals_is_counted_with_them() -> None:
+    text = DEFAULT.replace("per_unit: 1 ", "per_unit: 1.2 ")
+    assert liability(parse(text)).per_unit == Decimal("4.8")
+    (warned,) = warnings(parse(text.replace("policy: debt", "policy: to_zero")))
+    assert "earns 1.2 per unit" in warned.text
 
 
 def test_who_may_invite_nobody_earns_nothing_by_it() -> None:
@@ -151,3 +170,6 @@ def test_money_is_rounded_half_up(worth: int, points: int, money: int) -> None:
 def test_what_the_programme_declares_itself_is_counted() -> None:
     text = DEFAULT + "custom: {quiz: {weight: 5, own: true, earns: {points: 3, per_day: 4, growth: false}}}\n"
     assert liability(parse(text)).by_rule["custom"] == 12
+    for named, most in (("quiz", 24), ("share", 12)):
+        campaign = f"campaigns: [{{name: c, factor: 2, actions: [{named}], {SEASON}}}]"
+        assert liability(parse(text.replace("campaigns: []", campaign))).by_rule["custom"] == most

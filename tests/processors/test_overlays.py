@@ -11,7 +11,7 @@ from processors.overlays import share_of
 from processors.programme import Rules, compile_programme
 from schemas.facts import Ledger
 from schemas.member import MemberState
-from schemas.programme import parse
+from schemas.programme import ProgrammeError, parse
 from tests.processors.book import lines
 from tests.processors.story import DAY, DEFAULT, START, Story, told
 
@@ -94,6 +94,25 @@ def test_a_pilot_holds_for_its_region_until_its_end(name: str, steps: Steps, wan
 def test_a_pilot_goes_before_the_overlay_of_the_region() -> None:
     rules = rules_with("overlays: {south: {points.share.points: 8, points.check_in.points: 6}}\n" + PILOT)
     assert lines(told([lives_in("south"), (0.1, "share"), (0.1, "check_in")], rules)) == ["share 9", "check_in 6"]
+
+
+def test_a_rate_with_decimals_may_be_tried_beside_campaigns() -> None:
+    """What is judged by a variant is what the file says, to the thousandth, its moments included."""
+    campaign = 'campaigns: [{name: c, factor: 3, actions: [share], begins: "2026-03-02T00:00:00+08:00", '
+    text = DEFAULT.replace("campaigns: []", campaign + 'ends: "2026-03-03T00:00:00+08:00"}]')
+    names = "names: [points.check_in.points"
+    assert names in text
+    text = text.replace(names, "names: [points.purchase.per_unit").replace(
+        "first_order: {factor: 2", "first_order: {factor: 1"
+    )
+    tried = "pilots: {{a: {{region: south, overrides: {{points.purchase.per_unit: {}}}}}}}\n"
+    bought = (0.2, "purchase", 0.2, {"amount": 100_000})
+    for added in (tried.format("1.001"), "overlays: {south: {points.purchase.per_unit: 1.001}}\n"):
+        rules = Rules(parse(text + added), 1, 0)
+        assert lines(told([lives_in("south"), (0.1, "share"), bought], rules)) == ["share 15 x3", "purchase 1001"]
+        assert lines(told([lives_in("north"), (0.1, "share"), bought], rules)) == ["share 15 x3", "purchase 1000"]
+    with pytest.raises(ProgrammeError, match="per_unit: Input should have at most three decimals"):
+        parse(text + tried.format("1.0001"))
 
 
 @pytest.mark.parametrize("percent", [1, 10, 37, 100])

@@ -13,7 +13,7 @@ from schemas.facts import Ledger
 from schemas.programme import parse
 from schemas.verdicts import Verdict
 from tests.processors.book import check_sums, ledger
-from tests.processors.story import PROGRAMME, RULES, START, Story, an_action, told
+from tests.processors.story import DEFAULT, PROGRAMME, RULES, START, Story, an_action, told
 
 Steps = list[tuple[Any, ...]]
 
@@ -130,10 +130,38 @@ def test_the_currency_of_the_programme_names_its_unit() -> None:
     assert (entry.currency, entry.spend) == ("USD", 1_177)
 
 
+def at_rate(rate: str) -> Rules:
+    return Rules(parse(PROGRAMME.model_dump_json().replace('"per_unit":1', f'"per_unit":{rate}')), 1, 0)
+
+
 def test_more_points_per_unit_are_floored_once() -> None:
-    generous = Rules(parse(PROGRAMME.model_dump_json().replace('"per_unit":1', '"per_unit":3')), 1, 0)
-    (entry,) = ledger(told([buys(150)], generous))
+    (entry,) = ledger(told([buys(150)], at_rate("3")))
     assert (entry.points, entry.because) == (4, "4 = 1.50 yuan x 3, floored")
+
+
+@pytest.mark.parametrize(
+    ("rate", "amount", "because"),
+    [
+        ("1.2", 35_000, "420 = 350 yuan x 1.2"),
+        ("1.2", 450, "5 = 4.50 yuan x 1.2, floored"),
+        ("1.2", 83, "0: 0.83 yuan x 1.2, floored"),
+        ("1.2", 84, "1 = 0.84 yuan x 1.2, floored"),
+        ("1.001", 100_000, "1001 = 1000 yuan x 1.001"),
+        ("0.5", 199, "0: 1.99 yuan x 0.5, floored"),
+        ("0.5", 200, "1 = 2 yuan x 0.5"),
+        ("0", 9_900, "0: 99 yuan x 0"),
+    ],
+)
+def test_a_rate_with_decimals_is_exact_and_said(rate: str, amount: int, because: str) -> None:
+    (entry,) = ledger(told([buys(amount)], at_rate(rate)))
+    assert (str(entry.points), entry.because) == (because.split()[0].rstrip(":"), because)
+
+
+def test_the_base_is_floored_before_the_factors() -> None:
+    first = parse(DEFAULT.replace("per_unit: 1 ", "per_unit: 1.2 "))
+    (entry,) = ledger(told([buys(450)], Rules(first, 1, 0)))
+    assert (entry.points, entry.base) == (10, 5)
+    assert entry.because == "10 = 4.50 yuan x 1.2, floored x2 first order"
 
 
 def test_a_repeat_of_any_earning_action_pays_nothing() -> None:

@@ -179,6 +179,34 @@ def test_what_was_noted_of_excluded_lines_goes_with_the_order() -> None:
     assert not story.state.excluded
 
 
+def at_rate(thousandths: int, number: int = 1) -> Rules:
+    rate = f'"per_unit":{thousandths // 1_000}.{thousandths % 1_000:03}'
+    return Rules(parse(PROGRAMME.model_dump_json().replace('"per_unit":1', rate)), number, 0)
+
+
+@given(
+    st.integers(0, 9_999), st.lists(st.integers(1, 9_999), min_size=1, max_size=5), st.randoms(use_true_random=False)
+)
+def test_parts_take_back_what_the_order_gave_at_any_rate(thousandths: int, parts: list[int], rnd: Any) -> None:
+    """One floor per order: after each part the order is worth what the rest of it would have given alone."""
+    amount, gone = sum(parts), 0
+    story = told([bought(1, amount)], at_rate(thousandths))
+    for number, part in enumerate(rnd.sample(parts, len(parts)), 9):
+        gone += part
+        story.act(an_action("refund", START + 2 * DAY, number, order_id="o", amount=part), START + 2 * DAY)
+        assert story.state.pending == (amount - gone) * thousandths // 100_000
+    check_sums(story)
+    assert balances(story) == (0, 0, amount * thousandths // 100_000, 0)
+
+
+def test_an_order_keeps_its_rate_under_later_programmes() -> None:
+    story = told([bought(1, 9_900)], at_rate(1_200))
+    story.rules = at_rate(3_000, 2)
+    story.act(an_action("refund", START + 2 * DAY, 9, order_id="o", amount=4_950), START + 2 * DAY)
+    last = ledger(story)[-1]
+    assert last.because == "-59: of 118 points, 59 are left of the order"
+
+
 @pytest.mark.parametrize(
     ("days_before", "reason"), [(181, "plain"), (179, "")], ids=["from before the list", "inside it: it waits"]
 )

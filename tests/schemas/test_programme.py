@@ -33,7 +33,7 @@ def test_the_default_says_the_agreed_numbers() -> None:
     assert (rules.check_in_points, rules.streak_from, rules.streak_factor) == (5, 7, 2)
     assert (rules.message_points, rules.messages_per_day, rules.message_length_min) == (2, 10, 4)
     assert (rules.share_points, rules.shares_per_day) == (5, 5)
-    assert (rules.per_unit, rules.pending_days) == (1, 7)
+    assert (rules.per_unit, rules.pending_days) == (1_000, 7)
     assert (rules.comeback_points, rules.comeback_days, rules.comebacks_per_year) == (50, 30, 4)
     assert (rules.orders_kept, rules.orders_ms) == (200, 180 * 86_400_000)
     assert (rules.horizon_ms, rules.future_ms) == (30 * 86_400_000, 300_000)
@@ -147,6 +147,37 @@ WRONG = [
         "points.factors.campaigns.0.begins",
         "not 00:00 in Asia/Shanghai",
     ),
+    (
+        "a campaign of an action nobody knows",
+        "campaigns: []",
+        'campaigns: [{name: spring, factor: 2, actions: [share, quizz], begins: "2026-03-04T00:00:00+08:00", '
+        'ends: "2026-03-05T00:00:00+08:00"}]',
+        60,
+        "points.factors.campaigns.0.actions.1",
+        "no such action: quizz; known: check_in, message, share, purchase",
+    ),
+    (
+        "a rate finer than thousandths",
+        "per_unit: 1 ",
+        "per_unit: 1.2345 ",
+        5,
+        "points.purchase.per_unit",
+        "at most three decimals",
+    ),
+    (
+        "a rate that no binary float tells from 1.2",
+        "per_unit: 1 ",
+        "per_unit: 1.20000000000000000000000001 ",
+        5,
+        "points.purchase.per_unit",
+        "at most three decimals",
+    ),
+    ("a rate too high", "per_unit: 1 ", "per_unit: 1e999999999 ", 5, "points.purchase.per_unit", "equal to 1000"),
+    ("a rate too fine", "per_unit: 1 ", "per_unit: 1e-999999999 ", 5, "points.purchase.per_unit", "three decimals"),
+    ("a rate below nothing", "per_unit: 1 ", "per_unit: -0.5 ", 5, "points.purchase.per_unit", "equal to 0"),
+    ("a rate in quotes", "per_unit: 1 ", "per_unit: '1.2' ", 5, "points.purchase.per_unit", "valid number"),
+    ("a rate without end", "per_unit: 1 ", "per_unit: .inf ", 5, "points.purchase.per_unit", "valid number"),
+    ("a truth for a rate", "per_unit: 1 ", "per_unit: true ", 5, "points.purchase.per_unit", "valid number"),
     ("no currency at all", "currencies: [CNY]", "currencies: []", 1, "currencies", "at least 1 item"),
 ]
 
@@ -195,6 +226,48 @@ def test_no_number_has_a_value_in_code() -> None:
 def test_a_custom_action_says_its_weight_and_whose_it_is(declared: str) -> None:
     with pytest.raises(ProgrammeError, match=rf"{len(LINES) + 1}:10: custom\.quiz\.(own|weight): Field required"):
         parse(f"{DEFAULT}custom: {{quiz: {declared}}}\n")
+
+
+@pytest.mark.parametrize(
+    ("written", "thousandths"),
+    [
+        *(("0", 0), ("1", 1_000), ("1.0", 1_000), ("1.2", 1_200), ("1.200", 1_200), ("0.5", 500)),
+        *(("0.001", 1), ("1.001", 1_001), ("999.999", 999_999), ("1000", 1_000_000), ("1e2", 100_000)),
+    ],
+)
+def test_a_rate_is_read_as_it_is_written(written: str, thousandths: int) -> None:
+    programme = parse(DEFAULT.replace("per_unit: 1 ", f"per_unit: {written} "))
+    assert Rules(programme, 1, 0).per_unit == thousandths
+    assert parse(programme.model_dump_json()) == programme
+
+
+QUIZ = "custom: {quiz: {weight: 0, own: true, earns: {points: 7, per_day: 2, growth: true}}}\n"
+
+
+def with_campaign(begins: int, custom: str = QUIZ) -> str:
+    begin = f"2026-03-04T{begins:02}:00:00+08:00"
+    campaign = f'{{name: spring, factor: 2, actions: [quiz], begins: "{begin}", ends: "2026-03-05T00:00:00+08:00"}}'
+    return DEFAULT.replace("campaigns: []", f"campaigns: [{campaign}]") + custom
+
+
+def test_a_campaign_may_name_a_custom_action_on_whole_days() -> None:
+    assert parse(with_campaign(0)).points.factors.campaigns[0].actions == ("quiz",)
+    with pytest.raises(ProgrammeError, match=r"campaigns\.0\.begins: not 00:00 in Asia/Shanghai"):
+        parse(with_campaign(12))
+
+
+def test_all_that_is_wrong_with_a_campaign_is_told_at_once() -> None:
+    with pytest.raises(ProgrammeError) as caught:
+        parse(with_campaign(12, QUIZ.replace("quiz", "quizz")))
+    told = {path.removeprefix("points.factors.campaigns.0."): words for _, _, path, words in caught.value.errors}
+    assert told.keys() == {"begins", "actions.0"}
+    assert told["actions.0"] == "no such action: quiz; known: check_in, message, share, purchase, quizz"
+
+
+@pytest.mark.parametrize("taken", ["purchase", "custom", "refund"])
+def test_a_custom_action_has_a_name_of_its_own(taken: str) -> None:
+    with pytest.raises(ProgrammeError, match=rf"{len(LINES) + 1}:10: custom\.{taken}: {taken} is an action already"):
+        parse(DEFAULT + QUIZ.replace("quiz", taken))
 
 
 @pytest.mark.parametrize(

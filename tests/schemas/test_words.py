@@ -149,6 +149,9 @@ def test_an_arithmetic_in_chinese_keeps_its_numbers() -> None:
     assert arithmetic("5 = a check-in", "zh") == "5 = 一次签到"
     assert arithmetic("300 = 300.50 yuan, floored (120 excluded)", "zh") == "300 = 300.50 元，向下取整（120 不计分）"
     assert arithmetic("420 = 210 yuan x 2", "zh") == "420 = 210 元 × 2"
+    assert arithmetic("5 = 4.50 yuan x 1.2, floored", "zh") == "5 = 4.50 元 × 1.2，向下取整"
+    assert arithmetic("840 = 350 yuan x 1.2 x2 first order", "zh") == "840 = 350 元 × 1.2 ×2 首单"
+    assert arithmetic("14 = 7 x2 spring: quiz 1 of the day's 2", "zh") == "14 = 7 x2 spring：当日第 1 次 quiz（上限 2）"
     assert arithmetic("5 = a check-in", "en") == "5 = a check-in"
 
 

@@ -29,6 +29,13 @@ def test_the_next_version_is_the_old_one_with_what_was_tried() -> None:
     assert after == before.model_copy(update={"points": before.points.model_copy(update={"share": share})})
 
 
+def test_a_rate_is_promoted_as_it_was_written() -> None:
+    text = with_pilot().replace("points: {share: {points: 8}}", "points.purchase.per_unit: 1.2")
+    after = promoted(text, "a", "mine.yaml")
+    assert "per_unit: 1.2 " in after
+    assert parse(after).points.purchase.per_unit_thousandths == 1_200
+
+
 def test_comments_stay() -> None:
     after = promoted(with_pilot(), "a", "mine.yaml")
     assert [line.split("#")[1] for line in after.splitlines() if "#" in line] == [

@@ -180,14 +180,18 @@ SHOWN: dict[str, Callable[[Sequence[Mapping[str, Any]]], bool]] = {
 
 
 def _rules(changes: Mapping[str, Any]) -> Rules:
-    return _compiled(msgspec.json.encode(dict(changes)).decode())
+    return _compiled(_EXACT.encode(dict(changes)).decode())
+
+
+_EXACT = msgspec.json.Encoder(decimal_format="number")
+_exactly = msgspec.json.Decoder(float_hook=Decimal).decode
 
 
 @cache
 def _compiled(changes: str) -> Rules:
     """The default programme with some leaves changed: `points.share.per_day: 8`."""
     plain = load(DEFAULT, "default").plain
-    for name, value in msgspec.json.decode(changes).items():
+    for name, value in _exactly(changes).items():
         *above, last = name.split(".")
         part = plain
         for key in above:
@@ -313,13 +317,13 @@ def _plain(value: Any, number: int, name: str) -> Any:
         }
     if name in ("paid_until", "purchased_at") and isinstance(value, str):
         return _stamp(_words(moment, {name: value}, number, name))
-    return value
+    return float(value) if isinstance(value, Decimal) else value
 
 
 def _fen(yuan: Any, number: int) -> int:
-    if isinstance(yuan, bool) or not isinstance(yuan, int | float):
+    if isinstance(yuan, bool) or not isinstance(yuan, int | Decimal):
         raise Wrong(("steps", number, "yuan"), "an amount such as 99 or 0.66")
-    fen = Decimal(str(yuan)) * 100
+    fen = Decimal(yuan) * 100
     if fen != int(fen):
         raise Wrong(("steps", number, "yuan"), "no more than two decimals")
     return int(fen)

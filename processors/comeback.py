@@ -4,7 +4,8 @@ What counts is the list of gaps between neighbouring own actions that are long e
 end, split or move a gap, and so shift the places of later ones in their year: the list before is compared
 with the list after, what is no longer true is taken back and what became true is paid, there where the action
 that came back was counted. Only gaps that ended
-inside the horizon can still change; of older ones of the year their number is enough.
+inside the horizon can still change; of older ones of the year their number is enough. A gap is judged by the version
+of the action that ended it.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def came_back(rules: Rules, state: MemberState, action: Action, moment: Moment, 
     elif at < first:
         gap = Gap(at, first, came=state.first_origin)
         state.first_own, state.first_origin = at, _origin(action)
-        if first - at >= rules.comeback_ms:
+        if first - at >= moment.judging(rules, action.member_id, state, first).comeback_ms:
             _change(rules, state, action, moment, None, [gap], facts)
     elif state.comebacks:
         _split(rules, state, action, moment, facts)
@@ -62,7 +63,9 @@ def _split(rules: Rules, state: MemberState, action: Action, moment: Moment, fac
     for gap in _known(state):
         if gap.before < at < gap.back:
             parts = (Gap(gap.before, at, came=_origin(action)), gap._replace(before=at))
-            long_enough = [part for part in parts if part.back - part.before >= rules.comeback_ms]
+            own = [moment.judging(rules, action.member_id, state, part.back) for part in parts]
+            judged = zip(parts, own, strict=True)
+            long_enough = [part for part, its in judged if part.back - part.before >= its.comeback_ms]
             _change(rules, state, action, moment, gap, long_enough, facts)
             return
 
@@ -102,6 +105,7 @@ def _settle(
     rules: Rules, state: MemberState, action: Action, moment: Moment, gap: Gap, place: int, facts: list[Fact]
 ) -> Gap:
     """Let what a gap was paid be what its place in the year says."""
+    rules = moment.judging(rules, action.member_id, state, gap.back)
     due, at = place <= rules.comebacks_per_year, moment.index + len(facts)
     if gap.paid:
         if due:

@@ -44,6 +44,7 @@ class Step(NamedTuple):
     growth: int
     start: bool  # a rise at the day's very start
     streak: int
+    top: bool
     why: str
 
 
@@ -227,7 +228,8 @@ class Course(Struct):
     def _note(self, kind: int, day: int, before: int, after: int, *, start: bool) -> None:
         sums, levels = self.sums, self.levels
         why = levels.why(after, sums) if kind == RISE else levels.missing(before, sums)
-        self.steps.append(Step(kind, day, before, after, sums.spend, sums.growth, start, min(sums.streak, 255), why))
+        streak = min(sums.streak, 255)
+        self.steps.append(Step(kind, day, before, after, sums.spend, sums.growth, start, streak, sums.top, why))
 
 
 def course(in_force: Rules, state: MemberState, begin: From) -> Course:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from processors import overlays
 from schemas.actions import ACTIONS, Action
 from schemas.facts import Fact, OfAction
 from schemas.member import MemberState
@@ -15,6 +16,7 @@ from schemas.verdicts import Verdict
 
 if TYPE_CHECKING:
     from processors.programme import Rules
+    from processors.versions import Versions
 
 NAMES = {kind: name for name, kind in ACTIONS.items()}
 APPLIED = Verdict.APPLIED  # a look at a member of an enum costs as much as five at a name
@@ -31,7 +33,8 @@ class Member(Struct, gc=False):
 class Moment(Struct, gc=False):
     """When and where an action is judged; `index` is that of this decision's first fact at the offset.
 
-    `told` is what it says to other members, whose causes the partition stamps.
+    `told` is what it says to other members, whose causes the partition stamps. `versions` are those that the partition
+    still knows, for what an action repays of others; without them all are judged by its own.
     """
 
     at: int  # `occurred_at` as judged, ms
@@ -39,6 +42,13 @@ class Moment(Struct, gc=False):
     offset: int
     index: int
     told: list[Caused] | None = None
+    versions: Versions | None = None
+
+    def judging(self, rules: Rules, member_id: str, state: MemberState, at: int) -> Rules:
+        """The member's rules of another action's moment; `rules` are those of the action at hand."""
+        if self.versions is None:
+            return rules
+        return overlays.own(self.versions.at(at) or rules, member_id, state, at)
 
     def tell(self, body: Caused) -> None:
         """Say something to another member."""

@@ -114,23 +114,25 @@ def _keep_from(look: Look, begin: From) -> None:
 
 
 def _see_top(look: Look) -> bool:
-    """Whether the member is in the top at the last day's end; True: that is news. Answered once, on what is known."""
-    state, levels = look.state, look.levels
-    day = levels.calendar.day(look.by) - 1
-    end = levels.calendar.day_start(day + 1)
-    if state.level_seen >= day:
-        return False
-    held = [(value, members) for since, value, members in look.in_force.tops if since <= end]
-    is_in = False
-    if held and held[-1][1] >= levels.top_members_from:
-        is_in = growth.community(state, day, levels.top_days, levels.day_cap) >= held[-1][0]
-    state.level_seen = day
-    rows = list(TOP.iter_unpack(state.level_tops))
-    before = rows[-1][1] if rows else begun(state).top
-    if before == is_in:
-        return False
-    state.level_tops += TOP.pack(day, is_in)
-    return True
+    """Whether the member is in the top at the last day's end; True: that is news. Answered once, on what is known.
+
+    What comes late asks for the day ends since its own moment too, if nothing asked for them before.
+    """
+    state, levels, news = look.state, look.levels, False
+    day_start, yesterday = levels.calendar.day_start, levels.calendar.day(look.by) - 1
+    asked = max(state.level_seen, begun(state).day) + 1
+    for day in range(max(asked, min(yesterday, levels.calendar.day(look.at) - 1)), yesterday + 1):
+        held = [(value, members) for since, value, members in look.in_force.tops if since <= day_start(day + 1)]
+        is_in = False
+        if held and held[-1][1] >= levels.top_members_from:
+            is_in = growth.community(state, day, levels.top_days, levels.day_cap) >= held[-1][0]
+        state.level_seen = day
+        rows = list(TOP.iter_unpack(state.level_tops))
+        before = rows[-1][1] if rows else begun(state).top
+        if before != is_in:
+            state.level_tops += TOP.pack(day, is_in)
+            news = True
+    return news
 
 
 def _compare(look: Look, begin: From, run: Course, gone: Sequence[Change]) -> None:
@@ -138,33 +140,39 @@ def _compare(look: Look, begin: From, run: Course, gone: Sequence[Change]) -> No
     told = [row for row in changes(look.state) if row.day > begin.day]
     true = [one for one in run.steps if one.kind != WARNING]
     same = 0
-    while same < len(told) and true and _same(told[same], true[0]):
+    while same < len(told) and true and _same(look, run, told[same], true[0]):
         if told[same].after == true[0].after:
             true = true[1:]
         same += 1
     wrong = [*gone, *told[same:]] if not same else told[same:]
+    days = {one.day for one in true if one.kind == RISE}
     for row in reversed(wrong):
-        _undo(look, row, max(row.before, run.floor(look.by)))
+        _undo(look, run, row, moved=row.kind == RISE and row.day in days)
     for one in true:
-        _tell(look, one, _moment(look, run, one))
+        _tell(look, one, _moment(look, run, one, one.after))
 
 
-def _same(row: Change, one: Step) -> bool:
+def _same(look: Look, run: Course, row: Change, one: Step) -> bool:
     """Whether a told change is the one that is true, or on the way to it: of one day rises may be told step by step."""
     if (row.day, row.kind) != (one.day, one.kind):
         return False
-    return row.after == one.after or (row.kind == RISE and one.before < row.after < one.after)
+    if row.after != one.after and not (row.kind == RISE and one.before < row.after < one.after):
+        return False
+    return row.at == _moment(look, run, one, row.after)
 
 
-def _undo(look: Look, row: Change, back: int) -> None:
+def _undo(look: Look, run: Course, row: Change, *, moved: bool) -> None:
     """A change that never was: the level goes back to one before it, or to the floor."""
-    why = "the refunded amount made it" if look.refund else "a late action shows it never was"
+    back = max(row.before, run.floor(look.by))
+    why = "it was another moment of the day" if moved else "a late action shows it never was"
+    if look.refund:
+        why = "the refunded amount made it"
     standing = [one for one in changes(look.state) if (one.offset, one.idx) != (row.offset, row.idx)]
     _put(look.state, standing)
     reason = "refund" if look.refund else "recounted"
     fact = _fact(look, back, look.at, row.spend, row.growth, reason, why)
     fact.amends = (row.offset, row.idx)
-    look.state.level_at = max((one.at for one in standing if one.after == back), default=look.at)
+    look.state.level_at = max((one.at for one in standing if one.after == back), default=_since(run, back, look.by))
 
 
 def _tell(look: Look, one: Step, at: int) -> None:
@@ -212,14 +220,18 @@ def _floors_and_bonus(look: Look, run: Course) -> None:
     """Floors that rose or moved, and steps of bonus that began or ended."""
     state, levels, sums = look.state, look.levels, run.sums
     base = run.base(look.by)
+    since = _since(run, base, look.by)
+    if base == state.level and 0 < base < levels.tenure and since != state.level_at and not state.level_changes:
+        below = max((place for at, place in run.floors if place < base and at <= look.by), default=0)
+        _fact(look, below, look.at, sums.spend, sums.growth, "recounted", "the task was done at another moment")
     if base != state.level:
-        since = [at for at, place in run.floors if place == base and at <= look.by]
         rises = base > state.level and since
         reason = "tenure" if base == levels.tenure else "task"
         why = f"{levels.tenure_months} months since joining" if base == levels.tenure else "a task is done"
         if not rises:
             reason, why = "recounted", "what gave it is no longer so"
-        _fact(look, base, max(since) if rises else look.at, sums.spend, sums.growth, reason, why)
+        _fact(look, base, since if rises else look.at, sums.spend, sums.growth, reason, why)
+        state.level_at = since or state.level_at if base else 0
     steps = bonus(state, look.by)
     if steps != state.level_bonus:
         before = levels.names[levels.shown(state.level, state.level_bonus)]
@@ -227,6 +239,11 @@ def _floors_and_bonus(look: Look, run: Course) -> None:
         at, state.level_bonus = state.level_at, steps
         _fact(look, base, look.at, sums.spend, sums.growth, "bonus", why).level_before = before
         state.level_at = at
+
+
+def _since(run: Course, floor: int, by: int) -> int:
+    """Since when a floor is reached; 0 = since joining, or it is none."""
+    return max((at for at, place in run.floors if place == floor and floor and at <= by), default=0)
 
 
 def _warn(look: Look, run: Course) -> None:
@@ -268,6 +285,8 @@ def _note_next(look: Look, run: Course) -> None:
     month = levels.calendar.month
     if month(levels.calendar.day(look.by)) != month(state.today):  # late for the clock, if not for the member
         state.growth_next, state.spend_next = state.growth + 1, 1
+    if entered_after(state, levels.calendar.day_start(state.today)):  # what more is done today may bring it forward
+        state.growth_next, state.spend_next = min(state.growth_next, state.growth + 1), min(state.spend_next, 1)
     moments = [at for at, _ in run.floors if at > look.by]
     moments += _bonus_moments(state, look.by)
     if run.earned or state.spend:
@@ -281,21 +300,34 @@ def _note_next(look: Look, run: Course) -> None:
     changed(state)
 
 
-def _moment(look: Look, run: Course, one: Step) -> int:
-    """When a change became true: at a day's start or end, at an order, else at the action that brings it about."""
+def _moment(look: Look, run: Course, one: Step, level: int) -> int:
+    """When a change became true, the same in any order of arrival; of a rise: when this level or a higher one was met.
+
+    A fall is true at its day's end. An order counts from its own moment. Of base points and check-ins the state knows
+    the day, so they count from its start: a level that they make is held for all of the day on which it is reached.
+    """
     calendar, levels = look.levels.calendar, look.levels
     start, end = calendar.day_start(one.day), calendar.day_start(one.day + 1)
     if one.kind == FALL:
         return end
-    if one.start:
+    bought = run.bought.get(one.day, 0)
+    if one.start or not bought:
         return start
-    standard, spend = levels.standards[one.after], one.spend - run.bought.get(one.day, 0)
+    standards = levels.standards[level : one.after + 1]
+    sums = Sums(one.spend - bought, one.growth - bought, one.streak, top=one.top)  # pace is met at a day's start
+    at = start
     for order in orders.known(look.state):
         if start <= order.at < end:
-            spend += order.counted - orders.refunded(look.state, order.key).counted(order)
-            if 0 <= standard.spend <= spend:
-                return order.at
-    return look.at if start <= look.at < end else min(end - 1, look.clock)
+            if any(standard.met(sums) for standard in standards):
+                break
+            left = order.counted - orders.refunded(look.state, order.key).counted(order)
+            sums.spend, sums.growth, at = sums.spend + left, sums.growth + left, order.at
+    return at
+
+
+def entered_after(state: MemberState, at: int) -> bool:
+    """Whether a rise was told of a later moment, which what happened at this one may bring forward."""
+    return bool(state.level_changes) and any(row.kind == RISE and row.at > at for row in changes(state))
 
 
 def bonus(state: MemberState, at: int) -> int:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from processors import days, growth
 from processors.calendar import DAY_MS
 from processors.course import FALL, Course, begun, course
-from processors.level_judge import Look, bonus, changes, judge, undo_old
+from processors.level_judge import Look, bonus, changes, entered_after, judge, undo_old
 from processors.standards import Levels, later_by
 from processors.waiting import Due, changed
 from schemas.actions import Action, CheckIn, Custom, Purchase
@@ -264,6 +264,8 @@ def _late_matters(in_force: Rules, state: MemberState, action: Action, moment: M
         return True
     if not state.level_changes:
         return False
+    if entered_after(state, calendar.day_start(day)):
+        return True
     missed_from = state.level_due - levels.warn_days * DAY_MS
     return 0 < missed_from <= moment.clock or any(row.kind == FALL for row in changes(state))
 

@@ -212,7 +212,7 @@ class Partition:
         if new and (home := partition_of(member.id, self.partitions)) != self.number:
             return self._stray(record, action, home, forwarded=forwarded)
         try:
-            moment = Moment(at, state.clock, self.offset, self.index)
+            moment = Moment(at, state.clock, self.offset, self.index, None, self.versions)
             decision = decide(rules, in_force, state.id_key, member, action, moment)
         except (MemoryError, RecursionError):
             raise  # the process is unwell, not the record

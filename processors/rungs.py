@@ -3,7 +3,8 @@
 What a member did with an item is a row; an item that nothing else is known of costs a look and a row. Once a like
 follows a browse there is a climb: it belongs to the week of that like, of which the items liked first are paid, each
 item once. Rows are judged anew with each that joins an item known before: a late action heals, a refund takes its buy
-away, and what was paid otherwise is corrected. An action is known with its place, so that a correction counts there.
+away, and what was paid otherwise is corrected. A rung is paid by the version of the action that reached it, a climb is
+measured by that of its like. An action is known with its place, so that a correction counts there.
 """
 
 from __future__ import annotations
@@ -179,7 +180,7 @@ def _judge(told: Told, item: int, item_id: str) -> None:
     wanted += [(climb, None) for climb in climbs if not climb.fixed and climb.item != item]
     known = [climb for climb in climbs if not climb.fixed and climb.item == item]
     begin = max((climb.ends for climb, _ in wanted if climb.item == item), default=0)
-    found = [] if _is_settled(state, item) else list(_climbs(rules, state, item, begin))
+    found = [] if _is_settled(state, item) else list(_climbs(told, item, begin))
     for number, one in enumerate(found):
         climb = known[number] if number < len(known) else Climb(item, item_id, 0, 0, [])
         climb.item_id = climb.item_id or item_id
@@ -192,21 +193,23 @@ def _judge(told: Told, item: int, item_id: str) -> None:
     state.ladder_climbs = _encode([climb for climb, _ in wanted]) if wanted else b""
 
 
-def _climbs(rules: Rules, state: MemberState, item: int, begin: int) -> Iterator[Found]:
+def _climbs(told: Told, item: int, begin: int) -> Iterator[Found]:
     """The climbs of an item: each begins with the first like within days of a browse, after the one before ended.
 
     Its days are counted from the latest browse before that like; equal moments are in order.
     """
-    rows = sorted([*_seen(state, item), *_bought(state, item)])
+    rows = sorted([*_seen(told.state, item), *_bought(told.state, item)])
     while True:
         browses = [row.at for row in rows if row.rung == BROWSE and row.at >= begin]
         for like in rows:
             browse = max((at for at in browses if at <= like.at), default=0)
-            if like.rung == LIKE and browse and like.at < browse + rules.ladder.within_ms:
-                break
+            if like.rung == LIKE and browse:
+                ends = browse + told.judging(like.at).ladder.within_ms
+                if like.at < ends:
+                    break
         else:
             return
-        ends, reached = browse + rules.ladder.within_ms, [like]
+        reached = [like]
         for rung in (COMMENT, BUY):
             following = [row for row in rows if row.rung == rung and reached[-1].at <= row.at < ends]
             if not following:
@@ -227,7 +230,7 @@ def _left(state: MemberState, climb: Climb) -> Found:
 
 def _rank(told: Told, wanted: list[tuple[Climb, Found | None]]) -> None:
     """Pay the climbs of each week whose like came first, and every item once."""
-    calendar, per_week = told.rules.calendar, told.rules.ladder.items_per_week
+    calendar = told.rules.calendar
     counted: dict[int, int] = {}
     paid: set[int] = set()  # asked, never walked through
     for climb, found in wanted:
@@ -236,6 +239,7 @@ def _rank(told: Told, wanted: list[tuple[Climb, Found | None]]) -> None:
             _say(told, climb, (), paid=False)
             continue
         week = calendar.week(calendar.day(climb.liked))
+        per_week = told.judging(climb.liked).ladder.items_per_week
         allowed = was if climb.fixed else counted.get(week, 0) < per_week
         counted[week] = counted.get(week, 0) + allowed
         if allowed:
@@ -249,7 +253,7 @@ def _rank(told: Told, wanted: list[tuple[Climb, Found | None]]) -> None:
 def _anew(told: Told, climb: Climb, wanted: list[tuple[Climb, Found | None]]) -> Found | None:
     """What the rows tell of a climb whose own item is not the one at hand."""
     begin = max((one.ends for one, _ in wanted if one.fixed and one.item == climb.item), default=0)
-    found = _climbs(told.rules, told.state, climb.item, begin)
+    found = _climbs(told, climb.item, begin)
     return next((one for one in found if one.ends == climb.ends), None)
 
 
@@ -257,7 +261,9 @@ def _say(told: Told, climb: Climb, rows: tuple[Row, ...], *, paid: bool) -> None
     """Let what was said of a climb's rungs be what is true: take back first, then pay."""
     kept = 0
     for one, row in zip(climb.rungs, rows, strict=False):
-        if one.row != row or bool(one.points) != (paid and told.rules.ladder.points[kept] > 0):
+        if one.row != row or (one.points and not paid):
+            break
+        if paid and not one.points and told.judging(row.at).ladder.points[kept]:
             break
         kept += 1
     for one in reversed(climb.rungs[kept:]):
@@ -265,20 +271,23 @@ def _say(told: Told, climb: Climb, rows: tuple[Row, ...], *, paid: bool) -> None
             _take_back(told, climb, one)
     climb.rungs = climb.rungs[:kept]
     for place, row in enumerate(rows[kept:], kept):
-        climb.rungs.append(_pay(told, climb, place, row, told.rules.ladder.points[place] if paid else 0))
+        climb.rungs.append(_pay(told, climb, place, row, paid=paid))
 
 
-def _pay(told: Told, climb: Climb, place: int, row: Row, points: int) -> Paid:
+def _pay(told: Told, climb: Climb, place: int, row: Row, *, paid: bool) -> Paid:
     """The entry of a rung; the browse's point is paid with the like's."""
-    rules = told.rules
+    rules = told.judging(row.at)
+    points = rules.ladder.points[place] if paid else 0
     month, said = rules.calendar.month(rules.calendar.day(row.at)), told.place
     words = f"{climb.item_id} {('browsed and liked', 'commented on', 'bought')[place]}"
     if points:
-        fact = _entry(told, row, month, points, f"{points} = {words}")
+        fact = _entry(told, rules, row, month, points, f"{points} = {words}")
         issue(rules, told.state, fact)
     else:
         limit = f"the week's {rules.ladder.items_per_week} items are reached"
-        fact = _entry(told, row, month, 0, f"0: {words}; {limit if rules.ladder.points[place] else 'it gives none'}")
+        fact = _entry(
+            told, rules, row, month, 0, f"0: {words}; {limit if rules.ladder.points[place] else 'it gives none'}"
+        )
         fact.reason = "cap"
     told.facts.append(fact)
     return Paid(row, points, month, said)
@@ -286,12 +295,12 @@ def _pay(told: Told, climb: Climb, place: int, row: Row, points: int) -> Paid:
 
 def _take_back(told: Told, climb: Climb, one: Paid) -> None:
     why = f"-{one.points}: {climb.item_id} did not reach this rung then"
-    told.take_back(_entry(told, one.row, one.month, -one.points, why), one.points, one.said)
+    told.take_back(_entry(told, told.rules, one.row, one.month, -one.points, why), one.points, one.said)
 
 
-def _entry(told: Told, row: Row, month: int, points: int, because: str) -> Ledger:
+def _entry(told: Told, rules: Rules, row: Row, month: int, points: int, because: str) -> Ledger:
     """An entry that belongs to the action that reached the rung."""
-    fact = entry(told.rules, told.state, told.action, told.moment, month, "ladder", points, because)
+    fact = entry(rules, told.state, told.action, told.moment, month, "ladder", points, because)
     fact.effective_at, fact.action = row.at, NAMES[row.rung]
     fact.region, fact.group_id = _places(told.state)[row.place]
     return fact

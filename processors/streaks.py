@@ -1,7 +1,8 @@
 """Streaks of check-ins: days in a row, a factor from the n-th on, and what a late check-in repays.
 
 A late check-in may join two runs: those after it stand later in a row than was known when they were paid.
-Each that was paid too little gets a correction that names it, so any order of arrival pays the same.
+Each that was paid too little gets a correction that names it, so any order of arrival pays the same. Each is paid by
+the version of its own moment.
 """
 
 from __future__ import annotations
@@ -60,14 +61,22 @@ def heal(
     lifted: list[tuple[tuple[int, ...], bytes]] = []
     for row, written in unpack(CHECK_IN, state.check_ins):
         then, paid, others = row[0], row[2] & 15, row[2] >> 4
-        due = rules.factors.product(factor(rules, run + then - day) * others) if day < then <= last else paid
+        due = paid
+        if day < then <= last:
+            own = _own(rules, state, action, moment, row)
+            due = own.factors.product(factor(own, run + then - day) * others)
         (lifted if due > paid else kept).append((row, written))
     for row, written in sorted(lifted):
-        fact = _lift(rules, state, action, moment, run + row[0] - day, row)
+        fact = _lift(_own(rules, state, action, moment, row), state, action, moment, run + row[0] - day, row)
         fact.region, fact.group_id = names(written)
         facts.append(fact)
     if lifted:
         state.check_ins = b"".join(pack(CHECK_IN, *row) for row in kept)
+
+
+def _own(rules: Rules, state: MemberState, action: CheckIn, moment: Moment, row: tuple[int, ...]) -> Rules:
+    """The version that judges an earlier check-in."""
+    return moment.judging(rules, action.member_id, state, rules.calendar.day_start(row[0]) + row[1])
 
 
 def _lift(rules: Rules, state: MemberState, action: CheckIn, moment: Moment, run: int, row: tuple[int, ...]) -> Ledger:

@@ -287,8 +287,10 @@ def _say(told: Told, plan: Plan, turn: Turn, values: tuple[int, ...], last: Row 
             because = f"task {plan.name} is not done"
             badges.undo(told.rules, told.state, told.action, plan.task.reward.badge, told.moment, told.facts, because)
         return
-    turn.said = told.place
-    fact = _fact(TaskDone, told, plan, values, bounds, _gives(plan), amends)
+    turn.said, needed = told.place, plan
+    told = told._replace(rules=told.judging(at))  # what it gives is said by the version of the action that completed it
+    plan = told.rules.tasks.by_key.get(plan.key, plan)
+    fact = _fact(TaskDone, told, needed, values, bounds, _gives(plan), amends)
     fact.effective_at = at
     fact.action, fact.region, fact.group_id = names(came)
     told.facts.append(fact)

@@ -27,6 +27,10 @@ class Told(NamedTuple):
     facts: list[Fact]
     refund: bool = False
 
+    def judging(self, at: int) -> Rules:
+        """The version that judges another action of the member, of this moment."""
+        return self.moment.judging(self.rules, self.action.member_id, self.state, at)
+
     @property
     def place(self) -> tuple[int, int]:
         """Where the next fact will stand: offset and index."""

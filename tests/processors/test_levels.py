@@ -12,6 +12,7 @@ from processors import levels
 from processors.course import begun, course
 from processors.level_judge import Look
 from processors.programme import Rules
+from processors.tasks import joined_at
 from schemas.facts import LevelChanged, LevelWarning
 from schemas.programme import ProgrammeError, parse
 from tests.processors.story import DAY, PROGRAMME, RULES, START, Story, an_action, told, when
@@ -127,12 +128,12 @@ QUICK = Rules(
         .replace('"growth_from":500', '"growth_from":30')
         .replace('"growth_from":2000', '"growth_from":60')
         .replace('"spend_from":200,"spend_above":null,"streak":7', '"spend_from":20,"spend_above":null,"streak":3')
-        .replace('"months":12,"tenure_months":3', '"months":1,"tenure_months":1')
+        .replace('"months":12,"tenure_months":3', '"months":1,"tenure_months":2')
     ),
     1,
     0,
 )
-"""Small limits, so that short histories rise, fall, and are warned."""
+"""Small limits, so that short histories rise, fall, and are warned; tenure is longer than a joining may be late."""
 
 ACTIONS = ("check_in", "check_in", "message", "share", "purchase", "purchase", "join")
 
@@ -153,12 +154,12 @@ def lived(history: list[Sent], rules: Rules, end: int) -> Story:
     return story
 
 
-def standing(story: Story, at: int) -> tuple[str, str, int, int]:
-    """Base level as told and as the course says, missed days, growth ever."""
+def standing(story: Story, at: int) -> tuple[str, str, int, int, int]:
+    """Base level as told and as the course says, missed days, growth ever, since when it is held."""
     run = course(story.rules, story.state, begun(story.state))
     run.run(max(story.rules.calendar.day(at), story.state.today), at)
-    names = story.rules.levels.names
-    return names[story.state.level], names[run.base(at)], run.missed, story.state.growth
+    names, since = story.rules.levels.names, story.state.level_at or joined_at(story.state)
+    return names[story.state.level], names[run.base(at)], run.missed, story.state.growth, since
 
 
 two_orders = (
@@ -168,7 +169,9 @@ two_orders = (
 
 @given(two_orders, st.sampled_from([76, 80, 90]))
 @settings(deadline=None, max_examples=200)
-def test_base_level_and_missed_days_are_free_of_order(orders: tuple[list[Sent], list[Sent]], end: int) -> None:
+def test_base_level_its_moment_and_missed_days_are_free_of_order(
+    orders: tuple[list[Sent], list[Sent]], end: int
+) -> None:
     first, second = orders
     one, other = lived(first, QUICK, end * DAY), lived(second, QUICK, end * DAY)
     found = standing(one, START + end * DAY)

@@ -22,7 +22,7 @@ from processors.orders import spend_by_month
 from processors.partitioner import partition_of
 from processors.programme import UNITS, Rules
 from processors.redeem import Redemption, redemptions
-from processors.versions import Versions
+from processors.versions import versions_of
 from schemas import member as member_codec
 from schemas import partition as partition_codec
 from schemas.member import ORDER, PENDING, MemberState
@@ -148,7 +148,7 @@ async def look_up(settings: Settings, store: StateStore, member_id: str) -> Show
         what = f"log {settings.log} has no member {member_id} (partition {partition}, offset {head.next_offset})"
         raise UsageError(what, remedy="check the id; its actions may wait in the log or stand in `memberflow dlq list`")
     own = partition_codec.decode(head.partition_state)
-    rules = Versions(own.programmes, own.clock).in_force
+    rules = versions_of(own).in_force
     assert rules is not None, "a member without a programme"
     place = (settings.log, partition, head.next_offset)
     return shown(member_id, member_codec.decode(raw), rules, own.clock, place)

@@ -35,6 +35,12 @@ def test_a_leader_who_falls_silent_is_warned_and_falls_one_step() -> None:
     ]
 
 
+def test_a_leader_stays_one_when_the_day_of_its_first_place_is_judged_for_good() -> None:
+    active = [step for day in range(1, 130, 20) for step in chats(5, day)]
+    story = told(sorted([SPENT, *active, *((day, "tick") for day in range(2, 140))]), RULES.knowing(known()))
+    assert moves(story) == LEADS
+
+
 def test_a_threshold_reaches_a_silent_member_and_rules_at_the_next_days_end() -> None:
     bench = Bench()
     for _ in range(5):

@@ -91,6 +91,7 @@ class Course(Struct):
         known, first_day = len(self.steps), self.levels.calendar.first_day
         days = {first_day(month) for month in range(self.month + 1, self.month + AHEAD_MONTHS)}
         days.add(self.day + 1)
+        days |= {one for day in self.tops if day > self.day for one in (day, day + 1)}
         for day in sorted(day for day in days if day > self.closed):
             if len(self.steps) > known or day > limit:
                 break

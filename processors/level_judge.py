@@ -117,13 +117,9 @@ def _see_top(look: Look) -> bool:
     """Whether the member is in the top at the last day's end; True: that is news. Answered once, on what is known."""
     state, levels = look.state, look.levels
     day = levels.calendar.day(look.by) - 1
-    end = levels.calendar.day_start(day + 1)
     if state.level_seen >= day:
         return False
-    held = [(value, members) for since, value, members in look.in_force.tops if since <= end]
-    is_in = False
-    if held and held[-1][1] >= levels.top_members_from:
-        is_in = growth.community(state, day, levels.top_days, levels.day_cap) >= held[-1][0]
+    is_in = _is_top(look.in_force, state, day)
     state.level_seen = day
     rows = list(TOP.iter_unpack(state.level_tops))
     before = rows[-1][1] if rows else begun(state).top
@@ -131,6 +127,24 @@ def _see_top(look: Look) -> bool:
         return False
     state.level_tops += TOP.pack(day, is_in)
     return True
+
+
+def _is_top(in_force: Rules, state: MemberState, day: int) -> bool:
+    """Whether what is known of a member reaches the threshold that holds at a day's end."""
+    levels = in_force.levels
+    end = levels.calendar.day_start(day + 1)
+    held = [(value, members) for since, value, members in in_force.tops if since <= end]
+    if not held or held[-1][1] < levels.top_members_from:
+        return False
+    return growth.community(state, day, levels.top_days, levels.day_cap) >= held[-1][0]
+
+
+def tops_ahead(in_force: Rules, state: MemberState) -> dict[int, int]:
+    """By the day from whose end on: whether a member who does nothing more is in the top, of days not looked at yet."""
+    if not in_force.tops:
+        return {}
+    first = max(state.level_seen + 1, state.today)
+    return {day: _is_top(in_force, state, day) for day in range(first, state.today + in_force.levels.top_days + 1)}
 
 
 def _compare(look: Look, begin: From, run: Course, gone: Sequence[Change]) -> None:
@@ -269,7 +283,7 @@ def _note_next(look: Look, run: Course) -> None:
     if month(levels.calendar.day(look.by)) != month(state.today):  # late for the clock, if not for the member
         state.growth_next, state.spend_next = state.growth + 1, 1
     moments = [at for at, _ in run.floors if at > look.by]
-    moments += _bonus_moments(state, look.by)
+    moments += bonus_moments(state, look.by)
     if run.earned or state.spend:
         limit = run.day + 31 * (levels.months + 2) + levels.miss_days
         following = run.ahead(limit)
@@ -304,7 +318,7 @@ def bonus(state: MemberState, at: int) -> int:
     return steps + (1 if redeem.level_step_until(state, at) else 0)
 
 
-def _bonus_moments(state: MemberState, at: int) -> list[int]:
+def bonus_moments(state: MemberState, at: int) -> list[int]:
     """When steps of bonus begin or end after a moment."""
     moments = [one for row in LEVEL_STEP.iter_unpack(state.level_steps) for one in row]
     return [one for one in (*moments, redeem.level_step_until(state, at)) if one > at]

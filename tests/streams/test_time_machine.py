@@ -6,6 +6,7 @@ Seeds: traffic 1 to 3, and 5 beside them where a leader is wanted; moments 5.
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 from collections.abc import Awaitable, Callable
 from functools import cache
 from pathlib import Path
@@ -23,7 +24,7 @@ from processors.partitioner import partition_of
 from processors.versions import versions_of
 from schemas import facts as fact_codec
 from schemas import partition as partition_codec
-from schemas.facts import Fact
+from schemas.facts import Fact, LevelChanged
 from schemas.member import STATE_VERSION
 from schemas.partition import PartitionState
 from schemas.records import Record, Thresholds, tick
@@ -265,6 +266,10 @@ def thirty_days(seed: int) -> tuple[dict[str, Shown], dict[str, list[dict[str, A
     return found, told, at
 
 
+def milliseconds(text: str) -> int:
+    return int(dt.datetime.fromisoformat(text).timestamp() * 1000)
+
+
 def bare(fact: Fact) -> dict[str, Any]:
     """A fact without what depends on when the tick came."""
     data: dict[str, Any] = msgspec.to_builtins(fact)
@@ -295,6 +300,28 @@ async def test_a_moment_to_come_is_what_thirty_days_of_ticks_bring(seed: int) ->
     told_of_levels = [fact for facts in told.values() for fact in facts if fact["kind"] == "level.changed"]
     assert any(fact["level_before"].startswith("leader") for fact in told_of_levels), "thresholds matter"
     assert await it.store.dump(PARTITION) == before, "nothing live was touched"
+
+
+@pytest.mark.parametrize("seed", [1, 3, 5])
+async def test_what_is_said_to_come_if_nothing_happens_does(seed: int) -> None:
+    it, came = await asyncio.to_thread(lived, seed), 0
+    for image in it.images[7:]:
+        own = partition_codec.decode(image.partition_state)
+        until = own.clock + 30 * DAY
+        for name in image.states:
+            said = [(one.level, milliseconds(one.at)) for one in (await shown_in(image, name)).level.coming]
+            replay = Replay(IDENTITY, TOPICS.actions.name, PARTITION)
+            await replay.begin(image)
+            member = await replay.member(name)
+            assert member is not None
+            _, facts = ahead(own, member, until, image.next_offset)
+            changes = [fact for fact in facts if isinstance(fact, LevelChanged)]
+            if changes:
+                assert (changes[0].level, changes[0].effective_at) == said[0]
+                came += 1
+            else:
+                assert not said or said[0][1] > until
+    assert came > 1
 
 
 async def test_at_the_clock_itself_nothing_is_foreseen_yet() -> None:

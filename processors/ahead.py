@@ -6,7 +6,7 @@ The partition's ticks come each second, so a timer fires within a second of its 
 from __future__ import annotations
 
 from processors.member import Member, wake
-from processors.versions import Versions
+from processors.versions import Versions, versions_of
 from schemas.facts import Fact
 from schemas.partition import PartitionState
 
@@ -18,7 +18,7 @@ def ahead(own: PartitionState, member: Member, until: int, offset: int) -> tuple
     order, as if told at `offset`. A version that begins to hold meanwhile is shown to the member at that moment.
     """
     state, clock = member.state, own.clock
-    versions, facts = Versions(own.programmes, clock), list[Fact]()
+    versions, facts = versions_of(own), list[Fact]()
     at = clock if own.sweep_next <= state.ordinal < own.sweep_until else _next(versions, state.armed)
     while 0 < at <= until:
         clock = max(clock, at)

@@ -92,6 +92,7 @@ class Course(Struct):
         known, first_day = len(self.steps), self.levels.calendar.first_day
         days = {first_day(month) for month in range(self.month + 1, self.month + AHEAD_MONTHS)}
         days.add(self.day + 1)
+        days |= {one for day in self.tops if day > self.day for one in (day, day + 1)}
         for day in sorted(day for day in days if day > self.closed):
             if len(self.steps) > known or day > limit:
                 break
@@ -132,6 +133,8 @@ class Course(Struct):
         calendar = self.levels.calendar
         days = {*self.bought, *self.rows, *self.tops}
         days |= {day + 1 for day, row in self.rows.items() if row & 1} | {day + 1 for day in self.tops}
+        if self.top:  # since the end of the day judged for good, it may be: what that brings comes a day later
+            days.add(self.closed + 1)
         months = range(calendar.month(self.closed), calendar.month(today) + 1)
         days |= {calendar.first_day(month) for month in months}
         days |= {calendar.day(at) for at, _ in self.floors}

@@ -119,13 +119,10 @@ def _see_top(look: Look) -> bool:
     What comes late asks for the day ends since its own moment too, if nothing asked for them before.
     """
     state, levels, news = look.state, look.levels, False
-    day_start, yesterday = levels.calendar.day_start, levels.calendar.day(look.by) - 1
+    yesterday = levels.calendar.day(look.by) - 1
     asked = max(state.level_seen, begun(state).day) + 1
     for day in range(max(asked, min(yesterday, levels.calendar.day(look.at) - 1)), yesterday + 1):
-        held = [(value, members) for since, value, members in look.in_force.tops if since <= day_start(day + 1)]
-        is_in = False
-        if held and held[-1][1] >= levels.top_members_from:
-            is_in = growth.community(state, day, levels.top_days, levels.day_cap) >= held[-1][0]
+        is_in = _is_top(look.in_force, state, day)
         state.level_seen = day
         rows = list(TOP.iter_unpack(state.level_tops))
         before = rows[-1][1] if rows else begun(state).top
@@ -133,6 +130,24 @@ def _see_top(look: Look) -> bool:
             state.level_tops += TOP.pack(day, is_in)
             news = True
     return news
+
+
+def _is_top(in_force: Rules, state: MemberState, day: int) -> bool:
+    """Whether what is known of a member reaches the threshold that holds at a day's end."""
+    levels = in_force.levels
+    end = levels.calendar.day_start(day + 1)
+    held = [(value, members) for since, value, members in in_force.tops if since <= end]
+    if not held or held[-1][1] < levels.top_members_from:
+        return False
+    return growth.community(state, day, levels.top_days, levels.day_cap) >= held[-1][0]
+
+
+def tops_ahead(in_force: Rules, state: MemberState) -> dict[int, int]:
+    """By the day from whose end on: whether a member who does nothing more is in the top, of days not looked at yet."""
+    if not in_force.tops:
+        return {}
+    first = max(state.level_seen + 1, state.today)
+    return {day: _is_top(in_force, state, day) for day in range(first, state.today + in_force.levels.top_days + 1)}
 
 
 def _compare(look: Look, begin: From, run: Course, gone: Sequence[Change]) -> None:
@@ -288,7 +303,7 @@ def _note_next(look: Look, run: Course) -> None:
     if entered_after(state, levels.calendar.day_start(state.today)):  # what more is done today may bring it forward
         state.growth_next, state.spend_next = min(state.growth_next, state.growth + 1), min(state.spend_next, 1)
     moments = [at for at, _ in run.floors if at > look.by]
-    moments += _bonus_moments(state, look.by)
+    moments += bonus_moments(state, look.by)
     if run.earned or state.spend:
         limit = run.day + 31 * (levels.months + 2) + levels.miss_days
         following = run.ahead(limit)
@@ -336,7 +351,7 @@ def bonus(state: MemberState, at: int) -> int:
     return steps + (1 if redeem.level_step_until(state, at) else 0)
 
 
-def _bonus_moments(state: MemberState, at: int) -> list[int]:
+def bonus_moments(state: MemberState, at: int) -> list[int]:
     """When steps of bonus begin or end after a moment."""
     moments = [one for row in LEVEL_STEP.iter_unpack(state.level_steps) for one in row]
     return [one for one in (*moments, redeem.level_step_until(state, at)) if one > at]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from processors import days, growth
 from processors.calendar import DAY_MS
 from processors.course import FALL, Course, begun, course
-from processors.level_judge import Look, bonus, changes, entered_after, judge, undo_old
+from processors.level_judge import Look, bonus, changes, entered_after, judge, tops_ahead, undo_old
 from processors.standards import Levels, later_by
 from processors.waiting import Due, changed
 from schemas.actions import Action, CheckIn, Custom, Purchase
@@ -241,9 +241,13 @@ def name(in_force: Rules, state: MemberState) -> str:
 
 
 def ran(in_force: Rules, state: MemberState, at: int) -> Course:
-    """The course of a member up to a moment, as far as actions are known: where it stands, and by which sums."""
+    """The course of a member up to a moment, as far as actions are known: where it stands, and by which sums.
+
+    Days whose end nobody looked at yet are judged by the thresholds that hold now.
+    """
     run = course(in_force, state, begun(state))
     run.run(state.today, at)
+    run.tops |= tops_ahead(in_force, state)
     run.silent(max(in_force.calendar.day(at), state.today))
     return run
 

@@ -7,6 +7,7 @@ like all effects of `profile`; a pilot holds for moments before its end.
 
 from __future__ import annotations
 
+import copy
 import datetime as dt
 import hashlib
 from collections.abc import Callable
@@ -51,6 +52,13 @@ class Variants:
         self._overlays = programme.overlays
         self.trials = tuple(_trial(name, pilot, general.calendar) for name, pilot in programme.pilots.items())
         self._known: dict[tuple[str, int], Rules] = {("", 0): general}
+        self._plainer: Variants | None = None  # the same without thresholds
+
+    def knowing(self, general: Rules) -> Variants:
+        """The same beside the thresholds that `general` knows: every variant knows them."""
+        known = copy.copy(self)
+        known._known, known._plainer = {("", 0): general}, self
+        return known
 
     def of(self, member_id: str, state: MemberState, moment: int) -> Rules:
         """The rules that the member is judged by at a moment (ms)."""
@@ -67,6 +75,10 @@ class Variants:
         return min((trial.end for trial in self.trials if trial.end > clock), default=NO_END)
 
     def _compile(self, region: str, mask: int) -> Rules:
+        if self._plainer is not None:
+            plainer = self._plainer._known.get((region, mask)) or self._plainer._compile(region, mask)
+            rules = self._known[region, mask] = plainer.knowing(self._known["", 0].tops, self)
+            return rules
         tree = overridden(self._plain, self._overlays.get(region, {}))
         for place, trial in enumerate(self.trials):
             if mask >> place & 1:

@@ -20,7 +20,7 @@ from processors.partitioner import partition_of
 from processors.refusal import JUDGED, personal_id, refusal
 from processors.subjects import KINDS, subject
 from processors.timers import Timers
-from processors.versions import NEVER, NotUnderstood, Versions
+from processors.versions import NEVER, NotUnderstood, versions_of
 from schemas import decoding
 from schemas import facts as fact_codec
 from schemas import partition as partition_codec
@@ -60,8 +60,7 @@ class Partition:
         self.buckets.load(buckets or {})
         self.stored_buckets = set(buckets or {})
         self.skip = dict(skip or {})
-        self.versions = Versions(state.programmes, state.clock)
-        self.versions.show(tuple(state.tops), state.clock)
+        self.versions = versions_of(state)
         self.verdicts = {verdict: state.verdicts.get(verdict.value, 0) for verdict in Verdict}
         self.out = Output()
         self.needs = Needs()

@@ -107,10 +107,11 @@ class Rules:
         self.variants = variants
         """Other rules for members of some regions and pilots; None = these are everybody's."""
 
-    def knowing(self, tops: Tops) -> Rules:
-        """The same version beside the thresholds of the most active that hold in a partition."""
+    def knowing(self, tops: Tops, variants: Variants | None = None) -> Rules:
+        """The same version beside the thresholds of the most active that hold in a partition; its variants too."""
         known = copy.copy(self)
         known.tops = tops
+        known.variants = variants or (self.variants and self.variants.knowing(known))
         return known
 
     def _compile_daily(self) -> None:

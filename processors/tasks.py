@@ -144,14 +144,16 @@ def levels_done(rules: Rules, state: MemberState) -> dict[str, int]:
 class Progress(NamedTuple):
     """How far a member is with a task: of its open window, or of a state such as the streak.
 
-    `values` against `needed`; `until` is the end of the window (ms), 0 = it has none; `done_at` is 0 while it is not
-    done, and of a state that is reached the clock.
+    `values` against `needed`, each by its `measures`; `until` is the end of the window (ms), 0 = it has none; `done_at`
+    is since when it is done, 0 = it is not, or it is a state: of that nothing says since when it holds.
     """
 
     name: str
+    measures: tuple[str, ...]
     values: tuple[int, ...]
     needed: tuple[int, ...]
     until: int
+    done: bool
     done_at: int
 
 
@@ -183,7 +185,8 @@ def _shown(rules: Rules, state: MemberState, plan: Plan, kept: Kept | None, cloc
     needed = tuple(ask.at_least for ask in plan.asks)
     values = needed if done else turn.values if turn else (0,) * len(needed)
     until = plan.bounds(rules.calendar, anchor, number)[1] if number >= 0 else 0
-    return Progress(plan.name, values, needed, until, done or (turn.done_at if turn else 0))
+    since = done or (turn.done_at if turn else 0)
+    return Progress(plan.name, tuple(ask.measure for ask in plan.asks), values, needed, until, bool(since), since)
 
 
 def _standing(rules: Rules, state: MemberState, name: str, task: Task, clock: int) -> Progress:
@@ -200,7 +203,8 @@ def _standing(rules: Rules, state: MemberState, name: str, task: Task, clock: in
             )
         values.append(max(0, min(value, condition.at_least)))
     needed = tuple(condition.at_least for condition in task.conditions)
-    return Progress(name, tuple(values), needed, 0, clock if tuple(values) == needed else 0)
+    measures = tuple(condition.measure for condition in task.conditions)
+    return Progress(name, measures, tuple(values), needed, 0, tuple(values) == needed, 0)
 
 
 def joined_at(state: MemberState) -> int:

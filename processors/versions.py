@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from processors.programme import Rules, Tops, compile_programme
+from schemas.partition import PartitionState
 from schemas.programme import ProgrammeError
 from schemas.records import ProgrammeControl
 
@@ -56,6 +57,13 @@ class Versions:
         if clock < self.next_switch:
             return self.in_force
         return self.at(clock)
+
+
+def versions_of(own: PartitionState) -> Versions:
+    """The versions of a partition as it stands: the thresholds it was shown are known."""
+    versions = Versions(own.programmes, own.clock)
+    versions.show(tuple(own.tops), own.clock)
+    return versions
 
 
 def inserted(controls: list[ProgrammeControl], new: ProgrammeControl, clock: int) -> list[ProgrammeControl]:

@@ -8,17 +8,26 @@ from msgspec import Struct
 
 from processors import levels
 from processors.course import FALL, RISE
+from processors.level_judge import bonus, bonus_moments
 from processors.programme import Rules
 from processors.tasks import joined_at
 from schemas.member import MemberState
+
+
+class Coming(Struct, frozen=True):
+    """A change that comes if nothing happens: the level from then on, its steps of bonus included."""
+
+    level: str
+    at: str
+    because: str
 
 
 class Level(Struct, frozen=True):
     """Where a member stands on the ladder. Moments are RFC 3339, "" = never; amounts are whole units of currency."""
 
     level: str
-    since: str
     base_level: str
+    base_since: str
     bonus: int
     net_spend: float  # S: of the months that count
     growth: float  # G
@@ -26,16 +35,14 @@ class Level(Struct, frozen=True):
     missed_days: int
     next_level_up: str
     missing: str  # for that
-    next_level: str  # if nothing happens
-    next_at: str
-    next_because: str
+    coming: list[Coming]  # the next change of the base level and of the steps of bonus, the sooner first
 
 
 def level_of(rules: Rules, state: MemberState, clock: int, moment: Callable[[int], str]) -> Level:
     """The level at a clock; `moment` tells a moment in the programme's zone."""
     ladder = rules.levels
     if not joined_at(state):
-        return Level(ladder.names[0], "", ladder.names[0], 0, 0, 0, "", 0, "", "", "", "", "")
+        return Level(ladder.names[0], ladder.names[0], "", 0, 0, 0, "", 0, "", "", [])
     run = levels.ran(rules, state, clock)
     sums, base = run.sums, run.base(clock)
     above = next((at for at in range(base + 1, len(ladder.names)) if ladder.standards[at].asked), -1)
@@ -45,57 +52,66 @@ def level_of(rules: Rules, state: MemberState, clock: int, moment: Callable[[int
         why = f"kept from before: {ladder.missing(base, sums)} missing for its standard"
     missing = ladder.missing(above, sums) if above >= 0 else ""
     spend, growth = sums.spend / ladder.minor, sums.growth / ladder.minor
-    missed = run.missed
-    comes, at, because = _next(rules, state, clock)
     return Level(
         level=levels.name(rules, state),
-        since=moment(state.level_at or joined_at(state)),
         base_level=ladder.names[state.level],
+        base_since=moment(state.level_at or joined_at(state)),
         bonus=state.level_bonus,
         net_spend=spend,
         growth=growth,
         because=why,
-        missed_days=missed,
+        missed_days=run.missed,
         next_level_up=ladder.names[above] if above >= 0 else "",
         missing=missing,
-        next_level=comes,
-        next_at=moment(at) if at else "",
-        next_because=because,
+        coming=_coming(rules, state, clock, moment),
     )
 
 
-def _next(rules: Rules, state: MemberState, clock: int) -> tuple[str, int, str]:
-    """The next change if nothing happens: to which level, when (ms), and why; 0 = none comes."""
+def _coming(rules: Rules, state: MemberState, clock: int, moment: Callable[[int], str]) -> list[Coming]:
+    """The next change of the base level and of the steps of bonus, if nothing happens."""
+    found: dict[int, list[str]] = {}
+    for at, why in filter(None, (_next_base(rules, state, clock), _next_bonus(state, clock))):
+        found.setdefault(at, []).append(why)
+    return [Coming(levels.projected(rules, state, at), moment(at), ", ".join(why)) for at, why in sorted(found.items())]
+
+
+def _next_base(rules: Rules, state: MemberState, clock: int) -> tuple[int, str] | None:
+    """When the base level changes next, and why."""
     ladder, calendar = rules.levels, rules.calendar
     run = levels.ran(rules, state, clock)
-    last = run.day + 31 * (ladder.months + 2) + ladder.miss_days
-    step = run.ahead(last)
-    while step is not None and step.kind not in (RISE, FALL):
-        step = run.ahead(last)
-    found: list[tuple[int, str, str]] = []
-    if step is not None:
-        at = calendar.day_start(step.day if step.kind == RISE else step.day + 1)
-        found.append((at, ladder.names[step.after], step.why))
+    known, last = len(run.steps), run.day + 31 * (ladder.months + 2) + ladder.miss_days
+    found: list[tuple[int, str]] = []
+    while not found and run.ahead(last) is not None:
+        for step in run.steps[known:]:
+            if step.kind in (RISE, FALL):
+                found.append((calendar.day_start(step.day if step.kind == RISE else step.day + 1), step.why))
     base = max(place for since, place in run.floors if since <= clock)
-    for since, place in run.floors:
-        if since > clock and place > max(base, state.level):
-            found.append((since, ladder.names[place], "tenure"))
-    if not found:
-        return "", 0, ""
-    at, name, why = min(found)
-    return name, at, why
+    found += [(since, "tenure") for since, place in run.floors if since > clock and place > max(base, state.level)]
+    return min(found, default=None)
+
+
+def _next_bonus(state: MemberState, clock: int) -> tuple[int, str] | None:
+    """When a step of bonus ends next, or begins."""
+    at = min(bonus_moments(state, clock), default=0)
+    if not at:
+        return None
+    more = bonus(state, at) - bonus(state, clock)
+    return at, f"{_steps(abs(more))} {'more' if more > 0 else 'less'}"
+
+
+def _steps(many: int) -> str:
+    return f"{many} step{'' if many == 1 else 's'} of bonus"
 
 
 def level_words(it: Level, plain: Callable[[str], str]) -> list[tuple[str, str]]:
     """The same as lines of a label and a sentence."""
-    since = f", since {plain(it.since)}" if it.since else ""
-    bonus = f" ({it.base_level} and {it.bonus} step{'' if it.bonus == 1 else 's'} of bonus)" if it.bonus else ""
-    lines = [("level", f"{it.level}{bonus}{since}: {it.because}")]
+    since = f"since {plain(it.base_since)}"
+    held = f" ({it.base_level} {since} and {_steps(it.bonus)})" if it.bonus else f", {since}" if it.base_since else ""
+    lines = [("level", f"{it.level}{held}: {it.because}")]
     lines.append(("", f"net spend {it.net_spend:,.2f}, growth {it.growth:,.2f} in the months that count"))
     if it.missed_days:
         lines.append(("", f"missed its standard on the last {it.missed_days} day ends"))
     if it.next_level_up:
         lines.append(("", f"for {it.next_level_up}: {it.missing}"))
-    if it.next_level:
-        lines.append(("", f"if nothing happens, {it.next_level} on {plain(it.next_at)} ({it.next_because})"))
+    lines += [("", f"if nothing happens, {one.level} on {plain(one.at)} ({one.because})") for one in it.coming]
     return lines

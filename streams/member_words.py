@@ -22,7 +22,7 @@ from processors.orders import spend_by_month
 from processors.partitioner import partition_of
 from processors.programme import UNITS, Rules
 from processors.redeem import Redemption, redemptions
-from processors.versions import Versions
+from processors.versions import versions_of
 from schemas import member as member_codec
 from schemas import partition as partition_codec
 from schemas.member import ORDER, PENDING, MemberState
@@ -34,6 +34,7 @@ from streams.store import StateStore
 
 MONTHS_SHOWN = 12
 REDEMPTIONS_SHOWN = 5
+MONEY = ("amount", "net_spend")  # what conditions of tasks measure in minor units
 
 
 class Waiting(Struct, frozen=True):
@@ -76,12 +77,17 @@ class Tier(Struct, frozen=True):
 
 
 class TaskShown(Struct, frozen=True):
-    """A task: how far each of its conditions is; `until` "" = no window is open, `done_at` "" = it is not done."""
+    """A task: how far each of its conditions is, money in whole units of currency; `until` "" = no window is open.
+
+    `done_at` is "" for one that is not done, and for a standard: it is met as long as it is.
+    """
 
     task: str
-    values: tuple[int, ...]
-    needed: tuple[int, ...]
+    measures: tuple[str, ...]
+    values: tuple[int | float, ...]
+    needed: tuple[int | float, ...]
     until: str
+    done: bool
     done_at: str
 
 
@@ -148,7 +154,7 @@ async def look_up(settings: Settings, store: StateStore, member_id: str) -> Show
         what = f"log {settings.log} has no member {member_id} (partition {partition}, offset {head.next_offset})"
         raise UsageError(what, remedy="check the id; its actions may wait in the log or stand in `memberflow dlq list`")
     own = partition_codec.decode(head.partition_state)
-    rules = Versions(own.programmes, own.clock).in_force
+    rules = versions_of(own).in_force
     assert rules is not None, "a member without a programme"
     place = (settings.log, partition, head.next_offset)
     return shown(member_id, member_codec.decode(raw), rules, own.clock, place)
@@ -195,7 +201,7 @@ def shown(
         orders=len(state.orders) // ORDER.size,
         spend=_spend(state, rules.minor_units),
         currency=rules.programme.currencies[0],
-        tasks=[_task(one, calendar) for one in tasks.progress(rules, state, clock)],
+        tasks=[_task(one, rules) for one in tasks.progress(rules, state, clock)],
         missed={name: text_of(calendar, at) for name, at in tasks.missed(rules, state, clock).items()},
         badges=_badges(rules, state),
         held=[_held(hold, rules) for hold in held.read(state)],
@@ -205,8 +211,14 @@ def shown(
     )
 
 
-def _task(one: tasks.Progress, calendar: Calendar) -> TaskShown:
-    return TaskShown(one.name, one.values, one.needed, text_of(calendar, one.until), text_of(calendar, one.done_at))
+def _task(one: tasks.Progress, rules: Rules) -> TaskShown:
+    minor = [rules.minor_units if measure in MONEY else 0 for measure in one.measures]
+    values, needed = (
+        tuple(value / by if by else value for value, by in zip(many, minor, strict=True))
+        for many in (one.values, one.needed)
+    )
+    until, done_at = text_of(rules.calendar, one.until), text_of(rules.calendar, one.done_at)
+    return TaskShown(one.name, one.measures, values, needed, until, one.done, done_at)
 
 
 def _badges(rules: Rules, state: MemberState) -> dict[str, list[str]]:
@@ -301,7 +313,7 @@ def words(it: Shown) -> list[tuple[str, str]]:
     lines.append(("overall tier", f"{it.overall}, since {plain(it.overall_since)}" if it.overall else "none"))
     lines += [(tier.dimension, _tier_words(tier)) for tier in it.tiers]
     lines.append(("streak", _streak_words(it)))
-    lines += [("task" if not place else "", _task_words(row)) for place, row in enumerate(it.tasks)]
+    lines += [("task" if not place else "", _task_words(row, unit)) for place, row in enumerate(it.tasks)]
     lines += [(f"badge {name}", ", ".join(map(plain, moments))) for name, moments in it.badges.items()]
     lines.append(
         (
@@ -323,11 +335,15 @@ def words(it: Shown) -> list[tuple[str, str]]:
     return lines
 
 
-def _task_words(row: TaskShown) -> str:
-    far = ", ".join(f"{value:,}/{needed:,}" for value, needed in zip(row.values, row.needed, strict=True))
-    until = f", until {plain(row.until)}" if row.until and not row.done_at else ""
-    done = f", done since {plain(row.done_at)}" if row.done_at else ""
-    return f"{row.task}: {far}{until}{done}"
+def _task_words(row: TaskShown, unit: str) -> str:
+    far = ", ".join(
+        f"{value:,.2f}/{needed:,.2f} {unit}" if measure in MONEY else f"{value:,}/{needed:,}"
+        for measure, value, needed in zip(row.measures, row.values, row.needed, strict=True)
+    )
+    until = f", until {plain(row.until)}" if row.until and not row.done else ""
+    done = ", done" if row.done else ""
+    since = f" since {plain(row.done_at)}" if row.done_at else ""
+    return f"{row.task}: {far}{until}{done}{since}"
 
 
 def _as_of(it: Shown) -> str:

@@ -16,7 +16,7 @@ from processors.calendar import Calendar
 from processors.output import Failure
 from processors.partitioner import partition_of
 from processors.programme import Rules
-from processors.versions import Versions
+from processors.versions import versions_of
 from schemas import partition as partition_codec
 from schemas.partition import PartitionState
 from schemas.records import MOMENT_MAX
@@ -177,7 +177,7 @@ def moment_of(text: str, calendar: Calendar, option: str = "--at") -> int:
 
 
 def _in_force(own: PartitionState) -> Rules:
-    rules = Versions(own.programmes, own.clock).in_force
+    rules = versions_of(own).in_force
     if rules is None:
         raise StateLost("the partition has no programme yet", remedy="choose a later moment")
     return rules

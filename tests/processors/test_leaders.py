@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from processors.programme import Tops
+import pytest
+
+from processors.overlays import own
+from processors.programme import Rules, Tops
 from schemas.facts import LevelChanged
+from schemas.member import MemberState
+from schemas.programme import parse
 from schemas.records import Thresholds, tick
 from tests.crash.traffic import control
-from tests.processors.story import DAY, RULES, START, told
+from tests.processors.story import DAY, DEFAULT, RULES, START, told
 from tests.processors.test_levels import bought, moves
 from tests.processors.test_partition import HERE, Bench
 
@@ -33,6 +38,29 @@ def test_a_leader_who_falls_silent_is_warned_and_falls_one_step() -> None:
         "warned of contributor 3 from 91: a place among the most active",
         "contributor 3 from 121: missed",
     ]
+
+
+def test_a_leader_stays_one_when_the_day_of_its_first_place_is_judged_for_good() -> None:
+    active = [step for day in range(1, 130, 20) for step in chats(5, day)]
+    story = told(sorted([SPENT, *active, *((day, "tick") for day in range(2, 140))]), RULES.knowing(known()))
+    assert moves(story) == LEADS
+
+
+OVERLAYS = """
+overlays: {south: {points.share.points: 6}}
+pilots: {half: {percent: 100, end: 2026-03-20, overrides: {points.share.points: 7}}}
+"""
+
+
+@pytest.mark.parametrize("region", ["", "north", "south"])
+@pytest.mark.parametrize("added", [OVERLAYS, OVERLAYS.replace("percent: 100", "percent: 1")])
+def test_a_region_or_a_pilot_has_leaders_as_everybody(region: str, added: str) -> None:
+    text = DEFAULT.replace("first_order: {factor: 2,", "first_order: {factor: 1,") + added
+    rules = Rules(parse(text), 1, 0).knowing(known())
+    lives = (0.5, "profile", 0.5, {"home_region": region})
+    assert moves(told([lives, SPENT, *chats(5, 1), (2, "tick")], rules)) == LEADS
+    state = MemberState(profile_region=region)
+    assert own(rules, "m-1", state, 0) is own(rules, "m-1", state, 1), "compiled once"
 
 
 def test_a_threshold_reaches_a_silent_member_and_rules_at_the_next_days_end() -> None:

@@ -346,4 +346,5 @@ def test_progress_is_visible(name: str, steps: Steps, day: float, expected: dict
     }
     assert words == expected
     for one in found:
-        assert bool(one.done_at) == (one.values == one.needed)
+        assert one.done == (one.values == one.needed)
+        assert bool(one.done_at) == (one.done and one.name not in RULES.tasks.standing)  # nor a state

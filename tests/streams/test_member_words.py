@@ -6,16 +6,21 @@ import msgspec
 import pytest
 
 from processors.partitioner import partition_of
+from processors.programme import Rules
 from schemas import member as member_codec
 from schemas.actions import OpeningLot
+from schemas.programme import parse
 from schemas.settings import Settings
 from streams.errors import StateLost, UsageError
-from streams.member_words import Shown, as_data, look_up, shown, words
+from streams.level_words import level_words
+from streams.member_words import Shown, as_data, look_up, plain, shown, words
 from streams.memory_store import MemoryStore
 from streams.replay import Replay
 from streams.store import Identity
 from tests.processors.golden.recorded import LOG, PARTITION, PARTITIONS, record
-from tests.processors.story import DAY, EPOCH, RULES, START, Story, told
+from tests.processors.story import DAY, DEFAULT, EPOCH, RULES, START, Story, told
+from tests.processors.test_leaders import SPENT, chats, known
+from tests.processors.test_levels import bought, redeeming
 
 
 def at(story: Story, day: float) -> Shown:
@@ -87,6 +92,77 @@ STREAK = [(day, "check_in") for day in range(8)]
 )
 def test_a_state_in_words(steps: list[tuple[float, str]], day: float, label: str, text: str) -> None:
     assert line(at(told(steps), day), label) == text
+
+
+BIG_SPENDER = """
+  big_spender:
+    title: spend 150 in a week
+    window: {begins: week}
+    resets: true
+    conditions: [{name: spent, measure: amount, at_least: 15000, of: [{action: purchase}]}]
+    reward: {points: 5}
+
+ladder:"""
+SPENDING = Rules(parse(DEFAULT.replace("\n\nladder:", BIG_SPENDER)), 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("steps", "day", "text"),
+    [
+        ([bought(1, 194.82)], 2, "spend_200: 194.82/200.00 yuan"),
+        ([bought(1, 199.99)], 2, "spend_200: 199.99/200.00 yuan"),
+        ([bought(1, 200)], 2, "spend_200: 200.00/200.00 yuan, done"),
+        ([bought(1, 1_234_567)], 2, "spend_200: 200.00/200.00 yuan, done"),
+        ([bought(1, 200), (9, "tick")], 9, "spend_200: 200.00/200.00 yuan, done"),
+        (STREAK[:6], 5, "check_in_7: 6/7"),
+        (STREAK[:7], 6, "check_in_7: 7/7, done"),
+        ([bought(1, 60)], 2, "big_spender: 60.00/150.00 yuan, until 2026-03-09 00:00:00+08:00"),
+        ([bought(1, 150)], 2, "big_spender: 150.00/150.00 yuan, done since 2026-03-03 00:00:00+08:00"),
+    ],
+)
+def test_a_task_is_done_since_a_moment_that_is_known_and_money_is_money(
+    steps: list[tuple[float, str]], day: float, text: str
+) -> None:
+    it = shown("m-1", told(steps, SPENDING).state, SPENDING, START + round(day * DAY), ("live-1", 3, 9))
+    assert text in [told_as for _, told_as in words(it)]
+
+
+def of_level(story: Story, day: float, rules: Rules = RULES) -> list[str]:
+    it = shown("m-1", story.state, rules, START + round(day * DAY), ("live-1", 3, 9))
+    return [text for _, text in level_words(it.level, plain)]
+
+
+def test_a_step_of_bonus_is_told_beside_its_base_and_when_it_ends() -> None:
+    first, *_, end, fall = of_level(redeeming(5_000), 30)
+    assert first == (
+        "contributor 1 (gold since 2026-03-03 00:00:00+08:00 and 1 step of bonus): growth of 5000 meets 2000"
+    )
+    assert end == "if nothing happens, gold on 2026-06-20 00:00:00+08:00 (1 step of bonus less)"
+    assert fall.startswith("if nothing happens, silver on ")
+    story = redeeming(5_000)
+    story.tick(START + 110 * DAY)
+    assert of_level(story, 110)[0] == "gold, since 2026-03-03 00:00:00+08:00: growth of 5000 meets 2000"
+
+
+def test_what_comes_if_nothing_happens_counts_the_steps_of_bonus_that_run_then() -> None:
+    step = (440, "redeem", 440, {"redeem_id": "r", "points": 100, "reward": "level_step"})
+    first, *_, fall, end = of_level(told([bought(1, 6_000), bought(370, 500, "p"), step]), 441)
+    assert first.startswith("contributor 2 (contributor 1 since 2026-03-03 00:00:00+08:00 and 1 step of bonus): ")
+    assert fall == "if nothing happens, contributor 1 on 2027-05-30 00:00:00+08:00 (4500.01 more net spend)"
+    assert end.startswith("if nothing happens, gold on 2027-08-14 ")
+
+
+def test_a_place_among_the_most_active_comes_and_goes_if_nothing_happens() -> None:
+    rules = RULES.knowing(known())
+    story = told([SPENT, *chats(5, 1)], rules)
+    assert of_level(story, 1.5, rules)[-1] == (
+        "if nothing happens, leader 1 on 2026-03-04 00:00:00+08:00 "
+        "(net spend of 10000.01 meets 10000.01 and among the most active)"
+    )
+    story.tick(START + 2 * DAY)
+    assert of_level(story, 2, rules)[-1] == (
+        "if nothing happens, contributor 3 on 2026-07-01 00:00:00+08:00 (a place among the most active)"
+    )
 
 
 def test_points_on_their_way_and_lots_and_spend_stand_below_their_lines() -> None:

@@ -1,11 +1,12 @@
 """A member and a partition at any moment: the past as a worker had it then, the future as ticks will bring it.
 
-Seeds: traffic 1 to 3; moments 5.
+Seeds: traffic 1 to 3, and 5 beside them where a leader is wanted; moments 5.
 """
 
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 from collections.abc import Awaitable, Callable
 from functools import cache
 from pathlib import Path
@@ -20,13 +21,13 @@ from processors.calendar import Calendar
 from processors.output import Failure, Output
 from processors.partition import Partition
 from processors.partitioner import partition_of
-from processors.versions import Versions
+from processors.versions import versions_of
 from schemas import facts as fact_codec
 from schemas import partition as partition_codec
-from schemas.facts import Fact
+from schemas.facts import Fact, LevelChanged
 from schemas.member import STATE_VERSION
 from schemas.partition import PartitionState
-from schemas.records import Record, tick
+from schemas.records import Record, Thresholds, tick
 from schemas.settings import Settings
 from schemas.topics import topics
 from streams import snapshot
@@ -39,7 +40,7 @@ from streams.replay import Replay
 from streams.store import Acquired, Dump, Identity
 from streams.time_machine import TimeMachine, moment_of
 from streams.worker import Worker
-from tests.crash.traffic import WORKERS, Traffic, instant
+from tests.crash.traffic import PROGRAMME, WORKERS, Traffic, control, instant
 from tests.doubles import Line, ListPublisher, ListSource, MemoryLog, StoreLink, instantly
 
 LOG, PARTITIONS, PARTITION = "then-1", 3, 0
@@ -47,6 +48,28 @@ TOPICS, IDENTITY = topics(LOG, partitions=PARTITIONS), Identity(LOG, "topic-1", 
 HOUR, DAY = 3_600_000, 86_400_000
 SETTINGS = Settings(log=LOG, partitions=PARTITIONS, _env_file=None)
 SHANGHAI = Calendar("Asia/Shanghai", 0)
+STEEP = {
+    "spend_from: 200, streak": "spend_from: 20, streak",
+    "spend_above: 5000": "spend_above: 50",
+    "spend_above: 6500": "spend_above: 60",
+    "spend_above: 8000": "spend_above: 70",
+    "spend_above: 10000": "spend_above: 80",
+    "spend_above: 15000": "spend_above: 120",
+    "spend_above: 20000": "spend_above: 160",
+    "miss_days: 90": "miss_days: 9",
+    "warn_days: 60": "warn_days: 6",
+    "{percent: 10, days: 30,": "{percent: 10, days: 12,",
+}
+"""A ladder that a few purchases climb, from whose top who falls silent is gone within days."""
+
+
+def steep() -> str:
+    """The programme of traffic with that ladder."""
+    text = PROGRAMME
+    for said, instead in STEEP.items():
+        assert text.count(said) == 1, said
+        text = text.replace(said, instead)
+    return text
 
 
 class Lived:
@@ -55,7 +78,7 @@ class Lived:
     def __init__(self, seed: int) -> None:
         self.rnd = Random(seed)
         self.log, self.store = MemoryLog(), MemoryStore(LOG)
-        self.traffic = Traffic(self.rnd, self.log, TOPICS)
+        self.traffic = Traffic(self.rnd, self.log, TOPICS, steep())
         link = StoreLink(self.store, Line())
         publisher = ListPublisher(self.log, Line(), TOPICS, ("workers", WORKERS))
         self.worker = Worker(link, publisher, Metrics(), cache_per_lane=5)
@@ -73,6 +96,8 @@ class Lived:
         for number in range(bursts):
             if number in (4, 9):
                 self.traffic.change_programme()
+            if number in (6, 12):
+                self.publish(number)
             self.traffic.burst(40)
             while unread := [
                 (lane, record)
@@ -84,6 +109,13 @@ class Lived:
             image = await self.store.dump(PARTITION)
             assert image is not None
             self.images.append(image)
+
+    def publish(self, number: int) -> None:
+        """A threshold of the most active, each higher than the one before."""
+        values, counts = {"community": [number / 3]}, {"community": 120}
+        body = Thresholds(id="thresholds", number=number, by="op", day=20_513, values=values, counts=counts)
+        for partition in range(PARTITIONS):
+            self.log.append(TOPICS.actions.name, partition, control(body))
 
     async def one(self, lane: Lane, record: Record) -> None:
         try:
@@ -199,7 +231,7 @@ async def shown_in(image: Dump, name: str, *, foreseen: bool = False) -> Shown:
     replay = Replay(IDENTITY, TOPICS.actions.name, PARTITION)
     await replay.begin(image)
     member, own = await replay.member(name), replay.own_state
-    rules = Versions(own.programmes, own.clock).in_force
+    rules = versions_of(own).in_force
     assert member is not None
     assert rules is not None
     return shown(name, member.state, rules, own.clock, (LOG, PARTITION, image.next_offset), foreseen=foreseen)
@@ -234,6 +266,10 @@ def thirty_days(seed: int) -> tuple[dict[str, Shown], dict[str, list[dict[str, A
     return found, told, at
 
 
+def milliseconds(text: str) -> int:
+    return int(dt.datetime.fromisoformat(text).timestamp() * 1000)
+
+
 def bare(fact: Fact) -> dict[str, Any]:
     """A fact without what depends on when the tick came."""
     data: dict[str, Any] = msgspec.to_builtins(fact)
@@ -243,7 +279,7 @@ def bare(fact: Fact) -> dict[str, Any]:
 PLACES = ("log", "partition", "offset", "index", "n", "decided_at", "amends")
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, 3, 5])
 async def test_a_moment_to_come_is_what_thirty_days_of_ticks_bring(seed: int) -> None:
     it = await asyncio.to_thread(lived, seed)
     expected, told, at = await asyncio.to_thread(thirty_days, seed)
@@ -261,7 +297,31 @@ async def test_a_moment_to_come_is_what_thirty_days_of_ticks_bring(seed: int) ->
         assert [bare(fact) for fact in facts] == told.get(name, [])
         happened += len(facts)
     assert happened > 5
+    told_of_levels = [fact for facts in told.values() for fact in facts if fact["kind"] == "level.changed"]
+    assert any(fact["level_before"].startswith("leader") for fact in told_of_levels), "thresholds matter"
     assert await it.store.dump(PARTITION) == before, "nothing live was touched"
+
+
+@pytest.mark.parametrize("seed", [1, 3, 5])
+async def test_what_is_said_to_come_if_nothing_happens_does(seed: int) -> None:
+    it, came = await asyncio.to_thread(lived, seed), 0
+    for image in it.images[7:]:
+        own = partition_codec.decode(image.partition_state)
+        until = own.clock + 30 * DAY
+        for name in image.states:
+            said = [(one.level, milliseconds(one.at)) for one in (await shown_in(image, name)).level.coming]
+            replay = Replay(IDENTITY, TOPICS.actions.name, PARTITION)
+            await replay.begin(image)
+            member = await replay.member(name)
+            assert member is not None
+            _, facts = ahead(own, member, until, image.next_offset)
+            changes = [fact for fact in facts if isinstance(fact, LevelChanged)]
+            if changes:
+                assert (changes[0].level, changes[0].effective_at) == said[0]
+                came += 1
+            else:
+                assert not said or said[0][1] > until
+    assert came > 1
 
 
 async def test_at_the_clock_itself_nothing_is_foreseen_yet() -> None:

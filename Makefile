@@ -18,7 +18,7 @@ demo: $(READY) ## the whole pipeline live on this machine, then a table of total
 	@$(BIN)/python -m infra.demo
 
 test: $(READY) ## all tests but the nightly ones, two files at a time
-	@$(BIN)/pytest -n 2 --dist loadfile
+	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: $(READY) ## lint, format, types, imports, tidiness: what CI refuses
 	$(BIN)/ruff check
@@ -31,7 +31,7 @@ bench: $(READY) ## speed against the bare client and plain Faust; writes build/b
 	@$(BIN)/python -m tests.bench
 
 e2e: $(READY) ## the tests on real parts only
-	@$(BIN)/pytest -n 2 --dist loadfile tests/e2e tests/contracts
+	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder tests/e2e tests/contracts
 
 stack-up: $(READY) ## Kafka and Redis on free ports, data in .stack (more: .venv/bin/python -m infra.stack up --help)
 	@$(BIN)/python -m infra.stack up

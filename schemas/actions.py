@@ -15,7 +15,7 @@ from schemas.personal import PHONE
 
 Id = Annotated[str, Meta(min_length=1, max_length=128)]
 OptionalId = Annotated[str, Meta(max_length=128)]
-NO_PHONE = f"^(?!.*{PHONE})"
+NO_PHONE = rf"^(?![\s\S]*{PHONE})"
 """Who somebody else is becomes the key of a record of theirs: as little a raw phone number as one's own id.
 
 The ids of events, orders and groups are the senders' numbers and may look like one."""

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import msgspec.inspect as inspect
 from hypothesis import strategies as st
 
-from schemas.actions import ACTIONS, Action
+from schemas.actions import ACTIONS, NO_PHONE, Action
+from schemas.decoding import looks_like_phone
 
 MONEY_MAX = 10**13
 HOUR_MS = 3_600_000
@@ -30,6 +31,8 @@ def of_type(kind: inspect.Type) -> st.SearchStrategy[Any]:
     match kind:
         case inspect.Metadata():
             return of_type(kind.type)
+        case inspect.StrType(pattern=str(pattern)) if pattern == NO_PHONE:
+            return st.text(min_size=kind.min_length or 0, max_size=20).filter(lambda text: not looks_like_phone(text))
         case inspect.StrType(pattern=str(pattern)):
             return st.from_regex(pattern, fullmatch=True)
         case inspect.StrType():

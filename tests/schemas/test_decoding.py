@@ -179,6 +179,7 @@ PERSONAL: list[tuple[str, bytes, str]] = [
     ("attribute", record(action="profile", attributes={"name": "Li Lei"}), "Li Lei"),
     ("attribute in camel case", record(action="profile", attributes={"realName": "Li Lei"}), "Li Lei"),
     ("another member's", record(action="join", referrer_id="13800138000"), "13800138000"),
+    ("another member's, in lines", record(action="join", referrer_id="a\n13800138000"), "13800138000"),
     ("an author's", record(action="like", item_id="i", author_id="13800138000"), "13800138000"),
     (
         "theirs who is answered",

@@ -105,6 +105,13 @@ TOGETHER: dict[str, dict[str, Any]] = {
             _where("release", _said("hold_id")),
             _where("reverse", {"anyOf": [_said("hold_id"), _said("refers_to")]}),
             _where("undo_batch", _said("batch_id")),
+            {
+                "if": {
+                    "required": ["batch_id"],
+                    "properties": {"batch_id": {"not": {"const": ""}}, "kind": {"not": {"const": "undo_batch"}}},
+                },
+                "then": {"required": ["row"], "properties": {"row": {"not": {"const": None}}}},
+            },
         ],
         "dependentRequired": {"row": ["batch_id"]},
     },

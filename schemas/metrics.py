@@ -57,7 +57,7 @@ WORKER = (
     Metric("memberflow_stage_seconds", "histogram", "Time of one chunk in a stage.", ("stage",), FAST, values=STAGES),
     Metric("memberflow_commits", "counter", "Answers of the state store to commits.", ("answer",)),
     Metric("memberflow_chunks_dropped", "counter", "Chunks dropped and fetched again, by cause.", ("cause",)),
-    Metric("memberflow_chunks_in_flight", "gauge", "Chunks published and not yet committed."),
+    Metric("memberflow_chunks_in_flight", "gauge", "Chunks that are being published or committed."),
     Metric(
         "memberflow_last_record_processed_timestamp_seconds",
         "gauge",

@@ -119,7 +119,7 @@ def wrong(plain: Mapping[str, Any], validate: Callable[[Mapping[str, Any]], Foun
             changes["pilots", pilot, "overrides"] = overrides
             found += _wrong_pilot(pilot, overrides, plain)
     found += _twice_tried(changes)
-    if found:
+    if found or not changes:
         return found  # values are looked at once the names are right
     before = validate(plain)
     for path, overrides in changes.items():

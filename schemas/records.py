@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 
 from schemas.actions import Hash, Id, Name, OptionalId, Text
+from schemas.boards import Period
 
 FRAME = b'{"record":'
 PROGRAMME_BYTES_MAX = 64 * 1024
@@ -122,7 +123,7 @@ class Award(Struct, frozen=True, tag_field="derived", tag="award", forbid_unknow
 
     member_id: Id
     board: Id
-    period: Literal["week", "month"]
+    period: Period
     at: int
     place: Annotated[int, Meta(ge=1, le=10**6)]
     value: int

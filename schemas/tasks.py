@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from schemas.actions import ACTIONS
+from schemas.boards import BoardName, Period
 from schemas.cel import LENGTH_MAX, condition
 from schemas.part import Count, Part
 from schemas.programme_text import Several
@@ -150,8 +151,8 @@ class BadgeActions(Part):
 class BadgeAward(Part):
     """A place, or a better one, of a board that is final."""
 
-    board: Annotated[str, Field(min_length=1, max_length=64)]
-    period: Literal["week", "month"]
+    board: BoardName
+    period: Period
     of: Literal["programme", "region", "group"]
     place: Annotated[int, Field(ge=1, le=100)]
 

@@ -12,9 +12,6 @@ from streams.analytics import Reader
 from streams.importer import BadLines
 from streams.staff_records import Lines, Signer
 
-FEN_PER_YUAN = 100
-PER_FEN = 1_000  # the worth of a point is kept in thousandths of a fen
-
 MEMBERS = """
 SELECT DISTINCT member_id FROM facts
 WHERE log = %(log)s AND kind = 'ledger' AND rule = 'adjust' AND startsWith(event_id, %(batch)s)
@@ -102,9 +99,3 @@ def totals(points: Iterable[tuple[str, int]]) -> Totals:
     all_of = list(points)
     given = sum(it for _, it in all_of if it > 0)
     return Totals(len(all_of), len({member for member, _ in all_of}), given, given - sum(it for _, it in all_of))
-
-
-def yuan(points: int, worth: int) -> str:
-    """Points in yuan at a worth in 1/1,000 fen, rounded half up to whole fen."""
-    fen, sign = (abs(points) * worth + PER_FEN // 2) // PER_FEN, "-" if points < 0 else ""
-    return f"{sign}{fen // FEN_PER_YUAN:,}.{fen % FEN_PER_YUAN:02}"

@@ -15,10 +15,13 @@ from aiohttp.typedefs import Handler
 from msgspec import Struct
 
 from processors.boards import Boards, Span
+from processors.programme import Rules
 from schemas.boards import BOARDS, PERIODS, BoardKey, BoardName, Period
+from schemas.part import THOUSANDTHS
 from schemas.settings import Settings
 from streams.errors import InputInvalid, RefusedToStart
 from streams.loopback import refused_request
+from streams.money import money_of
 
 if TYPE_CHECKING:
     from streams.boards import BoardsProcess
@@ -49,6 +52,8 @@ class Shown(Struct):
     at: str
     region: str
     group_id: str
+    unit: str
+    in_one: int  # so many of a value are one unit
     state: str
     whole: bool
     ended_at: int
@@ -99,6 +104,21 @@ def key_of(boards: Boards | None, name: str, asked: dict[str, str]) -> BoardKey:
     return BoardKey(board, period, at, region, group)
 
 
+def places_of(text: str) -> int:
+    """How many places; 0 = all. Raises `InputInvalid`."""
+    if not re.fullmatch(r"[0-9]{1,6}", text):
+        raise InputInvalid(f"places is {text}, wanted is a whole number", remedy="")
+    return int(text)
+
+
+def unit_of(rules: Rules, board: BoardName) -> tuple[str, int]:
+    """What the values of a board are counted in, and how many of them are one of it."""
+    if board == "hot_talk":
+        return "weight", THOUSANDTHS
+    money = money_of(rules, 0)
+    return money.unit, money.minor_units
+
+
 class BoardServer:
     """The listening part."""
 
@@ -139,8 +159,8 @@ class BoardServer:
         boards, asked = self._process.boards, dict(request.query)
         try:
             key = key_of(boards, request.match_info["name"], asked)
-            places = int(asked.get("places", "0"))
-        except (InputInvalid, ValueError) as error:
+            places = places_of(asked.get("places", "0"))
+        except InputInvalid as error:
             return web.json_response({"error": str(error)}, status=400)
         span: Span = (key.period, key.at)
         if asked.get("at") and span not in boards.spans():
@@ -162,12 +182,15 @@ def shown(boards: Boards, key: BoardKey, places: int, stopped: list[int]) -> Sho
     span: Span = (key.period, key.at)
     bounds, clocks = boards.bounds(span), [part.clock for part in boards.parts.values()]
     state = "final" if boards.is_final(span) else "settling" if max(clocks) >= bounds.end else "open"
+    unit, in_one = unit_of(boards.seasons.of_span(span), key.board)
     return Shown(
         board=key.board,
         period=key.period,
         at=name_of(span),
         region=key.region,
         group_id=key.group_id,
+        unit=unit,
+        in_one=in_one,
         state=state,
         whole=boards.is_whole(span),
         ended_at=bounds.end,

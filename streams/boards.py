@@ -136,11 +136,12 @@ class BoardsProcess:
         if not self.programmes:
             self._learn([await self._programme_at(0, 0)])
         seasons = self._seasons()
-        self.boards = Boards(seasons, self.settings.partitions)
         places = [TopicPartition(self._facts, partition) for partition in stored]
-        self._consumer.assign(places)
         first = await self._answer(self._consumer.beginning_offsets(places))
         end = await self._answer(self._consumer.end_offsets(places))
+        # No await from here on: who stores or settles meanwhile sees boards and places of one reading.
+        self._consumer.assign(places)
+        self.boards = Boards(seasons, self.settings.partitions)
         for at in places:
             self._take_up(at, stored[at.partition], seasons, first[at], end[at])
 

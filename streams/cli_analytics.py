@@ -14,7 +14,7 @@ from rich.table import Table
 from processors.versions import Versions
 from schemas.records import Thresholds
 from streams import programme_log as control_log
-from streams.cli_operations import bar
+from streams.cli_operations import bar, put_in_force
 from streams.cli_processes import Begun, begin, stay
 from streams.errors import RefusedToStart, TotalsDiffer, UsageError
 from streams.wiring import Invocation, run
@@ -23,7 +23,9 @@ EVERY_MIN_S, EVERY_MAX_S = 60, 43_200
 """A day without a comparison is an alert: a round must come well before."""
 
 
-thresholds = typer.Typer(help="Population values of a programme day: the most active, quintiles, classes.")
+thresholds = typer.Typer(
+    no_args_is_help=True, help="Population values of a programme day: the most active, quintiles, classes."
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -141,7 +143,6 @@ async def _publish(invocation: Invocation, by: str, why: str, *, dry_run: bool) 
     """The record, and its number in the log; 0 = it was in force already, or not asked for."""
     from streams import thresholds as population
     from streams.analytics import open_reader
-    from streams.cli_operations import put_in_force
 
     settings = invocation.settings
     async with invocation.store() as store:

@@ -13,8 +13,10 @@ import typer
 from rich.table import Table
 
 from schemas.boards import BoardKey
+from schemas.part import THOUSANDTHS
 from schemas.settings import Settings
-from streams.board_server import Line, Shown, key_of, name_of
+from streams import programme_log as control_log
+from streams.board_server import Line, Shown, key_of, name_of, unit_of
 from streams.cli_processes import Begun, begin, stay
 from streams.errors import InputInvalid, UsageError
 from streams.keys import private_key
@@ -73,23 +75,22 @@ def board(
     asked = {"period": period, "at": at, "region": region, "group": group}
     found = _held(invocation.settings, name, asked)
     if found is None:
-        found = _past(invocation.settings, key_of(None, name, asked))
+        found = _past(invocation, key_of(None, name, asked))
     if places:
         found.places = [line for line in found.places if line.place <= places]
     if as_json:
         print(json.dumps(msgspec.to_builtins(found), indent=2, ensure_ascii=False))
         return
-    unit, divisor = ("weight", 1000) if found.board == "hot_talk" else ("yuan", 100)
     where = found.region or found.group_id or "programme"
     told = "" if found.whole else ", its first facts are gone"
     if found.stopped_partitions:
         told += f", without partitions {', '.join(map(str, found.stopped_partitions))}"
     print(f"{found.board} {found.at} of {where}: {found.state}{told}")
-    table = Table("place", "member", unit, box=None)
+    table = Table("place", "member", found.unit, box=None)
     for column in (table.columns[0], table.columns[2]):
         column.justify = "right"
     for line in found.places:
-        table.add_row(str(line.place), line.member_id, f"{line.value / divisor:,.2f}")
+        table.add_row(str(line.place), line.member_id, f"{line.value / found.in_one:,.2f}")
     invocation.out.print(table)
 
 
@@ -110,17 +111,23 @@ def _held(settings: Settings, name: str, asked: dict[str, str]) -> Shown | None:
         raise UsageError(what, remedy="run `memberflow boards`, or name a past week with --at") from error
     finally:
         connection.close()
-    if status == 404:
+    if status == 404 and asked["at"]:
         return None
-    if status != 200:
-        raise InputInvalid(msgspec.json.decode(body)["error"], remedy="")
-    return msgspec.json.decode(body, type=Shown)
+    try:
+        if status == 200:
+            return msgspec.json.decode(body, type=Shown)
+        said = msgspec.json.decode(body, type=dict[str, str]).get("error", f"answer {status}")
+    except msgspec.MsgspecError as error:
+        what = f"{own.host}:{own.port} has no board {name!r}, or is no boards process"
+        raise UsageError(what, remedy="name hot_talk or spending; see MEMBERFLOW_BOARDS__PORT") from error
+    raise InputInvalid(said, remedy="")
 
 
-def _past(settings: Settings, key: BoardKey) -> Shown:
+def _past(invocation: Invocation, key: BoardKey) -> Shown:
     """A final board, from ClickHouse. Raises `UsageError` where it has none."""
     from streams.analytics import open_reader
 
+    settings = invocation.settings
     reader = open_reader(settings.clickhouse)
     try:
         asked = msgspec.structs.asdict(key)
@@ -130,12 +137,15 @@ def _past(settings: Settings, key: BoardKey) -> Shown:
     if not rows:
         what = f"nobody has a place on the {key.board} board of {name_of((key.period, key.at))}, or it is not final yet"
         raise UsageError(what, remedy="name another one with --at")
+    unit, in_one = run(_unit(invocation)) if key.board == "spending" else ("weight", THOUSANDTHS)
     return Shown(
         board=key.board,
         period=key.period,
         at=name_of((key.period, key.at)),
         region=key.region,
         group_id=key.group_id,
+        unit=unit,
+        in_one=in_one,
         state="final",
         whole=True,
         ended_at=rows[0][3],
@@ -145,3 +155,9 @@ def _past(settings: Settings, key: BoardKey) -> Shown:
         stopped_partitions=[],
         places=[Line(*row[:3]) for row in rows],
     )
+
+
+async def _unit(invocation: Invocation) -> tuple[str, int]:
+    """What a final place was spent in is not said there: the currency of the programme in force."""
+    async with invocation.store() as store:
+        return unit_of(control_log.in_force(await control_log.standing(invocation.settings, store)), "spending")

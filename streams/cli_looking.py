@@ -18,7 +18,6 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from processors.calendar import Calendar
 from processors.output import Failure
 from processors.programme import Rules, compile_programme
 from schemas.words import LABELS, say
@@ -30,11 +29,12 @@ from streams.errors import UsageError
 from streams.explain import Explainer, Line, Told, as_data
 from streams.log_reader import LogReader
 from streams.member_log import MemberLog
+from streams.money import money_of
 from streams.simulate import Asked, Simulated, Simulation, check_facts
 from streams.simulate_partition import EVERYBODY, Outcome, Task, begin_process, in_process
 from streams.simulate_population import Given, Result
 from streams.simulate_words import as_data as as_figures
-from streams.simulate_words import made_words, money_of, otherwise_words, tables, worth_words
+from streams.simulate_words import made_words, otherwise_words, tables, worth_words
 from streams.wiring import Invocation, run
 
 
@@ -82,8 +82,7 @@ async def _explain(
 ) -> tuple[list[Told], list[Line], MemberLog]:
     async with time_machine(invocation, folder) as machine:
         log, now, live = await machine.member_log(member_id, since, fact)
-    programme = max(log.rules.items())[1].programme
-    explainer = Explainer(log, Calendar(programme.zone, programme.day_starts_at), lang)
+    explainer = Explainer(log, log.rules[max(log.rules)].calendar, lang)
     if fact:
         return [explainer.fact(fact)], [], log
     return explainer.tell(), explainer.now(now, live=live), log
@@ -160,7 +159,7 @@ async def _simulate(
                 pool = Processes(executor, settings.kafka.bootstrap, advance)
                 simulation = Simulation(settings, store, reader, pool, skips, Path(folder), begin=begin)
                 rules = await simulation.in_force()
-                _check_worth(rules, worth)
+                _check_worth(compile_programme(asked.text, 0, 0) if asked.text else rules, worth)
                 lived = await simulation.lived(asked)
             facts = 0
             if check:

@@ -67,7 +67,10 @@ def promote(
         raise UsageError(f"{to} is there already", remedy="name a new file with --to")
     after = promoted(text, pilot, str(file))
     parse(after, str(to))
-    to.write_text(after)
+    try:
+        to.write_text(after)
+    except OSError as error:
+        raise UsageError(f"{to} cannot be written ({error.strerror})", remedy="name another file with --to") from error
     print(f"{to}: pilot {pilot} holds for all (decided by {by}, {approved_by}); apply it with `programme apply {to}`")
 
 

@@ -7,13 +7,13 @@ import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from processors.versions import Versions
+from processors.calendar import DAY_MS
 from streams import adjusting, importer, openings, staff_lists
 from streams import programme_log as control_log
 from streams.analytics import open_reader
@@ -22,6 +22,7 @@ from streams.cli_operations import AsJson, bar
 from streams.errors import InputInvalid, TotalsDiffer, UsageError
 from streams.failpoints import Failpoints, parse
 from streams.keys import private_key
+from streams.money import Money, money_of
 from streams.staff_records import Desk, Signer, read_lines
 from streams.wiring import Invocation, broker, run
 
@@ -70,7 +71,7 @@ def _list(invocation: Invocation, kinds: Sequence[str], days: int, limit: int, *
         raise UsageError("--csv and --json exclude each other", remedy="choose one")
     reader = open_reader(invocation.settings.clickhouse)
     try:
-        since = invocation.now_ms() - days * 86_400_000
+        since = invocation.now_ms() - days * DAY_MS
         rows = staff_lists.listed(reader, invocation.settings.log, kinds, since, limit)
     finally:
         reader.close()
@@ -112,11 +113,11 @@ def adjust(
 async def _adjust(invocation: Invocation, file: Path, signer: Signer, patience: float, *, apply: bool) -> None:
     lines = read_lines(file)
     rows = adjusting.rows_of(lines, signer)
-    async with _desk(invocation, signer, patience) as (desk, worth):
+    async with _desk(invocation, signer, patience) as (desk, money):
         await desk.caught_up()
         members = [row.member_id for row in rows]
         left = adjusting.left(rows, await desk.states(members), lines.digest)
-        _tell_totals("would book" if not apply else "books", lines.digest, left, len(rows) - len(left), worth)
+        _tell_totals("would book" if not apply else "books", lines.digest, left, len(rows) - len(left), money)
         if not apply or not left:
             return
         with bar(invocation, "booking", len(left)) as advance:
@@ -128,16 +129,16 @@ async def _adjust(invocation: Invocation, file: Path, signer: Signer, patience: 
     print(f"booked; undo it with `memberflow adjust --undo {lines.digest}`")
 
 
-def _tell_totals(verb: str, batch: str, rows: Sequence[adjusting.Row], booked: int, worth: int) -> None:
+def _tell_totals(verb: str, batch: str, rows: Sequence[adjusting.Row], booked: int, money: Money) -> None:
     it = adjusting.totals((row.member_id, row.points) for row in rows)
     already = f", {booked} rows are booked already" if booked else ""
     print(f"batch {batch} {verb} {it.rows} rows of {it.members} members{already}")
     for what, points in (("given", it.given), ("taken", it.taken), ("net", it.given - it.taken)):
-        print(f"{what}: {points:,} points, {adjusting.yuan(points, worth)} yuan")
+        print(f"{what}: {points:,} points, {money.words(points)}")
 
 
 async def _undo(invocation: Invocation, batch: str, signer: Signer, patience: float, *, apply: bool) -> None:
-    async with _desk(invocation, signer, patience) as (desk, worth):
+    async with _desk(invocation, signer, patience) as (desk, money):
         await desk.caught_up()
         members = await asyncio.to_thread(_members_of, invocation, batch)
         if not members:
@@ -148,7 +149,7 @@ async def _undo(invocation: Invocation, batch: str, signer: Signer, patience: fl
         net = it.given - it.taken
         verb = "undoes" if apply else "would undo"
         print(f"batch {batch}: {verb} {it.rows} rows of {it.members} members")
-        print(f"net: {-net:,} points, {adjusting.yuan(-net, worth)} yuan")
+        print(f"net: {-net:,} points, {money.words(-net)}")
         if not apply or not before:
             return
         standing = list(dict.fromkeys(member for member, _ in before))
@@ -234,10 +235,7 @@ def _same(where: str, found: openings.Totals, wanted: openings.Totals) -> None:
 def _signer(invocation: Invocation, reason: str, by: str, approve: str) -> Signer:
     """Who signs, with whose approval. Raises `UsageError` for one person alone, or no reason."""
     by = by or invocation.user()
-    if not by.strip() or not approve.strip():
-        raise UsageError("two people are needed", remedy="name them with --by and --approve")
-    if by.strip() == approve.strip():
-        raise UsageError(f"{by} cannot approve their own change", remedy="name somebody else with --approve")
+    control_log.check_two_people(by, approve, "--approve")
     if not reason.strip():
         raise UsageError("there is no reason", remedy="say why with --reason")
     keys = invocation.settings.keys
@@ -247,7 +245,7 @@ def _signer(invocation: Invocation, reason: str, by: str, approve: str) -> Signe
 
 
 @asynccontextmanager
-async def _desk(invocation: Invocation, signer: Signer, patience: float) -> AsyncIterator[tuple[Desk, int]]:
+async def _desk(invocation: Invocation, signer: Signer, patience: float) -> AsyncIterator[tuple[Desk, Money]]:
     """The log and its states, and the worth of a point. Raises `UsageError` for a log that cannot be written yet."""
     settings = invocation.settings
     with broker(settings) as client:
@@ -257,10 +255,7 @@ async def _desk(invocation: Invocation, signer: Signer, patience: float) -> Asyn
     async with invocation.store() as store:
         at = await control_log.standing(settings, store)
         control_log.check_may_sign(at, signer.key)
-        states: list[Any] = [place.state for place in at.values()]
-        rules = Versions(states[0].programmes, states[0].clock).in_force
-        if rules is None:
-            raise UsageError("no programme is in force", remedy="is a worker running?")
+        rules = control_log.in_force(at)
         fail = Failpoints(parse(invocation.environ.get("CRASH_AT", "")))
         desk = Desk(settings, invocation.topics.actions.name, store, patience, fail)
-        yield desk, rules.programme.points.worth.now
+        yield desk, money_of(rules, 0)

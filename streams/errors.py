@@ -16,7 +16,7 @@
     ├── PublishFailed               a batch was not acknowledged: drop the chunk, start again
     ├── PublishRefused              a batch is refused for good: halt the partition
     ├── TotalsDiffer                exit 3: stores disagree about the same offset
-    ├── Stuck                       exit 1: a consumer that reads no more; the process ends itself
+    ├── Stuck                       exit 1: nothing moves though all parts answer: a consumer, or workers waited for
     └── MalformedCommit             exit 1: our own mistake, nothing was written
 
 Every one prints as one line: what happened, then what to do.
@@ -132,7 +132,7 @@ class TotalsDiffer(MemberflowError):
 
 
 class Stuck(MemberflowError):
-    """A partition that is not halted has lag, all parts answer, and nothing has moved: the process ends itself."""
+    """What has lag does not move though all parts answer: a process ends itself, a command waits no longer."""
 
     exit_code = 1
     remedy = "start it again: it goes on where it stood"

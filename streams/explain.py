@@ -11,10 +11,12 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from processors import overlays
 from processors.calendar import Calendar
 from processors.programme import Rules
 from schemas.actions import Action, name_of
 from schemas.facts import Fact, Ledger
+from schemas.member import MemberState
 from schemas.verdicts import Verdict
 from schemas.words import (
     BALANCES,
@@ -160,7 +162,7 @@ class Explainer:
 
     def _not_first(self, fact: Ledger) -> list[Line]:
         """An order that was paid without the factor of the first one."""
-        factor = self.log.rules_of(fact.programme).factors.first_order
+        factor = self._rules(fact).factors.first_order
         is_paid = fact.entry == "earned" and fact.rule == "purchase" and fact.points
         if not is_paid or factor == 1 or " first order" in fact.because:
             return []
@@ -202,9 +204,14 @@ class Explainer:
         )
         return self._say(words, **values) if words else ""
 
+    def _rules(self, fact: Fact) -> Rules:
+        """The member's own: a cap or a factor may be another one in its region, or by a pilot."""
+        home = MemberState(profile_region=getattr(fact, "home", ""))
+        return overlays.own(self.log.rules_of(fact.programme), fact.member_id, home, fact.effective_at)
+
     def _values(self, fact: Fact) -> dict[str, Any]:
         """Every field as a person reads it, and what is worked out beside them."""
-        rules = self.log.rules_of(fact.programme)
+        rules = self._rules(fact)
         found: dict[str, Any] = {}
         for name in fact.__struct_fields__:
             value = getattr(fact, name)

@@ -65,15 +65,22 @@ def rows_of(lines: Lines, signer: Signer) -> list[Brought]:
     return found
 
 
+def _whole(name: str, text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"{name} is {text}, wanted is a whole number") from None
+
+
 def _parsed(fields: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a CSV's row as those of JSON; what is JSON already stays. Raises `ValueError`."""
     said = dict(fields)
     if isinstance(text := said.get("lots", ""), str):
-        said["lots"] = [{"month": month, "points": int(points)} for month, points in _pairs("lots", text)]
+        said["lots"] = [{"month": month, "points": _whole("lots", points)} for month, points in _pairs("lots", text)]
     if isinstance(text := said.get("spend", ""), str):
-        said["spend"] = {month: int(amount) for month, amount in _pairs("spend", text)}
+        said["spend"] = {month: _whole("spend", amount) for month, amount in _pairs("spend", text)}
     if isinstance(text := said.get("debt", "0"), str):
-        said["debt"] = int(text)
+        said["debt"] = _whole("debt", text)
     if isinstance(text := said.get("consent"), str):
         said["consent"] = [_consent(one) for one in text.split(";")]
     return said

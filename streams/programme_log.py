@@ -15,7 +15,9 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from processors.control import AHEAD_MS, series
+from processors.programme import Rules
 from processors.signature import public_text, seal
+from processors.versions import versions_of
 from schemas import partition as partition_codec
 from schemas.decoding import Controlled, NotUnderstood, decode
 from schemas.partition import PartitionState
@@ -64,6 +66,14 @@ def standing_of(header: Header) -> Standing:
     return Standing(header.next_offset, partition_codec.decode(raw) if raw else PartitionState())
 
 
+def in_force(at: Mapping[int, Standing]) -> Rules:
+    """The programme that holds where partition 0 stands. Raises `UsageError` before there is one."""
+    rules = versions_of(at[0].state).in_force
+    if rules is None:
+        raise UsageError("no programme is in force", remedy="is a worker running?")
+    return rules
+
+
 async def unread(settings: Settings, topic: str, at: Mapping[int, Standing], progress: Progress) -> list[Control]:
     """The control records that stand in the log and that no worker has committed yet."""
     found: list[Control] = []
@@ -105,12 +115,12 @@ def check_may_sign(at: Mapping[int, Standing], sign: Key) -> None:
             raise UsageError(what, remedy="choose another with MEMBERFLOW_KEYS__STAFF")
 
 
-def check_two_people(by: str, approved_by: str) -> None:
+def check_two_people(by: str, approved_by: str, option: str = "--approved-by") -> None:
     """Refuse what one person decides alone. Raises `UsageError`."""
     if not by.strip() or not approved_by.strip():
-        raise UsageError("two people are needed", remedy="name them with --by and --approved-by")
+        raise UsageError("two people are needed", remedy=f"name them with --by and {option}")
     if by.strip() == approved_by.strip():
-        raise UsageError(f"{by} cannot approve their own change", remedy="name somebody else with --approved-by")
+        raise UsageError(f"{by} cannot approve their own change", remedy=f"name somebody else with {option}")
 
 
 async def spread(

@@ -22,6 +22,7 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec import Struct
 
+from processors import overlays
 from processors.awards import Held
 from processors.output import Failure, Output, RecordLike
 from processors.programme import Rules
@@ -178,11 +179,15 @@ async def fold(task: Task, source: Source) -> Outcome:
 
 
 def standings(image: Dump) -> dict[str, Standing]:
-    """Every member of a partition, by the rules in force at its clock."""
+    """Every member of a partition, by its own of the rules in force at its clock."""
     own = partition_codec.decode(image.partition_state)
     rules = Versions(own.programmes, own.clock).in_force
     assert isinstance(rules, Rules), "a partition without a programme"
-    return {name: standing(rules, member_codec.decode(raw), own.clock) for name, raw in image.states.items()}
+    found = {}
+    for name, raw in image.states.items():
+        state = member_codec.decode(raw)
+        found[name] = standing(overlays.own(rules, name, state, own.clock), state, own.clock)
+    return found
 
 
 class Feeder:
@@ -360,7 +365,4 @@ def other(body: Caused) -> str:
 
 def sampled(member_id: str, sample: int) -> bool:
     """Whether a member is one of `sample` in 10,000, by hash('sample', member_id) (handbook 1.1)."""
-    if sample >= EVERYBODY:
-        return True
-    digest = hashlib.sha256(f"sample\x1f{member_id}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") % EVERYBODY < sample
+    return sample >= EVERYBODY or overlays.share_of("sample", member_id) < sample

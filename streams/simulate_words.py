@@ -4,37 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from msgspec import Struct
 from rich.table import Table
 
-from processors.programme import UNITS, Rules
 from processors.simulate import DIMENSIONS, Change, Pair, Sums
+from streams.money import Money
 from streams.simulate import Simulated
 
 HEADINGS = {"region": "home region", "level": "level", "value": "value class"}
-
-
-class Money(Struct, frozen=True):
-    """What points are worth: of one point in 1/1,000 of the smallest unit, now and as proposed."""
-
-    now: int
-    proposed: int
-    minor_units: int
-    unit: str
-
-    def liability(self, net: int, worth: int) -> int:
-        """What so many points are owed, in the smallest unit, rounded half up."""
-        return (net * worth + 500) // 1000
-
-    def text(self, minor: int) -> str:
-        """Whole units of currency."""
-        return f"{minor / self.minor_units:,.2f}"
-
-
-def money_of(rules: Rules, proposed: int) -> Money:
-    """By a programme's worth; `proposed` 0 = the same."""
-    worth, currency = rules.programme.points.worth, rules.programme.currencies[0]
-    return Money(worth.now, proposed or worth.now, rules.minor_units, UNITS.get(currency, currency))
 
 
 def as_data(it: Simulated, live: Money, new: Money) -> dict[str, Any]:

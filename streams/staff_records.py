@@ -35,7 +35,6 @@ from streams.histories import bytes_of
 from streams.importer import BadLines
 from streams.keys import Key
 from streams.log_reader import LogReader
-from streams.programme_log import standing
 from streams.store import StateStore
 
 SOURCE = "staff"
@@ -162,8 +161,8 @@ class Desk:
         loop = asyncio.get_running_loop()
         until = loop.time() + self.patience_s
         while True:
-            at = await standing(self.settings, self.store)
-            behind = [partition for partition, end in ends.items() if at[partition].next_offset < end]
+            at = await self.store.offsets(list(ends))
+            behind = [partition for partition, end in ends.items() if (at[partition] or 0) < end]
             if not behind:
                 return
             if loop.time() > until:

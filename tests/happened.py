@@ -21,6 +21,8 @@ KINDS = (
     "hold reversed",
     "refund",
     "redeemed",
+    "redemption cancelled",
+    "referral paid",
     "decided by a later programme",
 )
 """What traffic that says so must have brought about. Holds that nobody judges need 30 days."""
@@ -51,6 +53,10 @@ def _kind(fact: Fact) -> str:
             return "staff undid an entry"
         case Ledger(rule="redeem", entry="spent"):
             return "redeemed"
+        case Ledger(rule="redeem_cancel", reason=""):
+            return "redemption cancelled"
+        case Ledger(rule="referral") if fact.points > 0:
+            return "referral paid"
         case Ledger(rule="refund"):
             return "refund"
         case OpeningRefused():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -128,12 +127,15 @@ def main(
         raise typer.BadParameter(f"no part is called {', '.join(sorted(unknown))}: there are {', '.join(PARTS)}")
     here = machine()
     bench = Bench(QUICK if quick else Size(), tuple(only or PARTS), PROFILES if profile else None)
-    with contextlib.suppress(KeyboardInterrupt):
-        try:
-            asyncio.run(bench.run())
-        except BenchFailed as error:
-            print("\n".join((f"bench: {error}", *getattr(error, "__notes__", ()))), file=sys.stderr)
-            raise typer.Exit(1) from None
+    try:
+        asyncio.run(bench.run())
+    except BenchFailed as error:
+        print("\n".join((f"bench: {error}", *getattr(error, "__notes__", ()))), file=sys.stderr)
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        done = ", ".join(section.title for section in bench.sections) or "no part"
+        print(f"bench: interrupted; {done} was measured, {RESULTS} is as it was", file=sys.stderr)
+        raise typer.Exit(130) from None
     show(bench.sections)
     write(RESULTS, bench.sections, here | {"quick": quick, "profiled": profile})
     if quick:

@@ -6,8 +6,13 @@ import datetime as dt
 import random
 import secrets
 import zlib
+from typing import Any
 
+import msgspec
+
+from processors.level_judge import Look, judge
 from processors.partition import Partition
+from processors.programme import Rules
 from schemas import member as member_codec
 from schemas.decoding import decode
 from schemas.member import LOT, ORDER, PLACE, SPEND, MemberState
@@ -52,11 +57,15 @@ def lived(partition: int, identity: Identity, topic: str, first: Record, members
     fold.state.n = 0  # its fact was never published, and a reader of facts stops at a gap
     fold.state.ordinals = len(members)
     rng, clock = random.Random(partition), fold.state.clock
+    rules = fold.versions.in_force
+    assert rules is not None, "the first record is the programme"
+    level = _level(rules, clock)
     states: dict[str, bytes] = {}
     timers: dict[str, int] = {}
     pages: dict[str, bytes] = {}
     for ordinal, member in enumerate(members, 1):
-        state = _state(rng, int(member[1:]), ordinal, clock)
+        state = msgspec.structs.replace(_state(rng, int(member[1:]), ordinal, clock), **level)
+        state.armed = min(state.armed, state.level_due or state.armed)
         states[member] = member_codec.encode(state)
         timers[member] = state.armed
         pages[f"#{ordinal}"] = member.encode()
@@ -121,5 +130,13 @@ def _state(rng: random.Random, number: int, ordinal: int, clock: int) -> MemberS
     )
 
 
+def _level(rules: Rules, clock: int) -> dict[str, Any]:
+    """What is known of the level of anybody who bought as these did: it was judged when they did, long before today."""
+    state = _state(random.Random(0), 1, 1, clock)
+    judge(Look(rules, state, "m0000001", state.last_own, state.last_own, state.last_own, 0, 0, []))
+    return {name: getattr(state, name) for name in state.__struct_fields__ if name.startswith(OF_LEVELS)}
+
+
+OF_LEVELS = ("level", "growth", "spend_next", "community")
 SMALL = bytes(1 + byte % 40 for byte in range(256))
 """Keeps a day's weight (two bytes, thousandths) far below its cap."""

@@ -17,4 +17,7 @@ def test_a_member_with_a_past_has_its_lots_and_orders() -> None:
         state = member_codec.decode(raw)
         assert sum(points for _, points, _ in held(state)) == state.active == state.issued
         assert [order.points for order in known(state)] == [128] * 3
+        assert state.growth < state.growth_next, "its level was judged"
+        assert state.level > 0
+        assert 0 < state.armed <= state.level_due
         assert state.last_purchase == max(order.at for order in known(state))

@@ -152,12 +152,15 @@ class Chaos:
             await asyncio.to_thread(self.fleet.tend)
             self._thaw()
 
-    async def _open_chunks(self) -> int:
-        """Wait until somebody is publishing or committing; how many chunks that are."""
-        for _ in range(300):
-            if found := await asyncio.to_thread(self.fleet.in_flight):
-                return found
-            await self._pause(0.05)
+    async def _stuck_chunks(self) -> int:
+        """How many chunks are decided and not committed, of a part that does not move: seen twice, none gets past."""
+        before = 0
+        for _ in range(100):
+            found = await asyncio.to_thread(self.fleet.in_flight)
+            if before and found:
+                return min(before, found)
+            before = found
+            await self._pause(0.2)
         return 0
 
     def _thaw(self) -> None:
@@ -174,9 +177,10 @@ class Chaos:
                 self.count(f"zombies woken at {point}")
 
     async def _outage(self, part: str, seconds: float) -> None:
-        """Killed while a publish or a commit is under way, and started again."""
-        self.happened[f"open when {part} died"] = await self._open_chunks()
+        """Stopped until a publish (Kafka) or a commit of what was published (Redis) hangs, killed, started again."""
         self.whole = False
+        self.log.stack.pause(part)
+        self.happened[f"open when {part} died"] = await self._stuck_chunks()
         await asyncio.to_thread(self.log.stack.kill, part)
         await self._pause(seconds)
         await asyncio.to_thread(self.log.stack.start, part)

@@ -87,6 +87,17 @@ async def test_kcat_puts_members_elsewhere_and_they_are_forwarded_and_count_once
     assert total(told, "duplicate") - total(before, "duplicate") == 60
 
 
+async def test_kcat_told_to_use_murmur2_puts_members_where_they_belong(log: Kept) -> None:
+    before = await proven(log)
+    lines = b"".join(key + b"\t" + value + b"\n" for key, value in actions("kcat-murmur2", 60))
+    where = ["-P", "-b", log.settings.kafka.bootstrap, "-t", log.topics.actions.name, "-K", "\t"]
+    told_to = ["-X", "partitioner=murmur2_random"]
+    subprocess.run([on_path("kcat"), *where, *told_to], input=lines, check=True, timeout=60, capture_output=True)
+    told = await proven(log)
+    assert len(paid(told, "kcat-murmur2")) == 60
+    assert total(told, "forwarded") == total(before, "forwarded")
+
+
 async def test_kafka_python_puts_members_where_they_belong(log: Kept) -> None:
     before = await proven(log)
     producer = KafkaProducer(bootstrap_servers=log.settings.kafka.bootstrap, compression_type="gzip")

@@ -88,11 +88,13 @@ class Lived:
 
 
 @pytest.fixture(scope="module")
-def lived(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lived]:
-    log = Kept(stack, tmp_path_factory.mktemp("rebuild"))
-    log.ok("bootstrap")
-    with log.sink():
-        yield Lived(log)
+def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lived]:
+    folder = tmp_path_factory.mktemp("rebuild")
+    with Stack(folder / "stack") as stack:  # of its own: all of its Redis is flushed
+        log = Kept(stack, folder)
+        log.ok("bootstrap")
+        with log.sink():
+            yield Lived(log)
 
 
 def test_everything_lost_under_load_is_rebuilt_to_the_same_bytes(lived: Lived, tmp_path: Path) -> None:
@@ -100,7 +102,7 @@ def test_everything_lost_under_load_is_rebuilt_to_the_same_bytes(lived: Lived, t
     with log.worker() as worker:
         with lived.sending(actions(ACTIONS)):
             assert eventually(lambda: sum_of(lived) > 2_000, within_s=60)
-            flush(log.env["MEMBERFLOW_REDIS__URL"], log.name)
+            flush(log.env["MEMBERFLOW_REDIS__URL"])
             assert eventually(lambda: len(lived.halted()) == PARTITIONS, within_s=60), worker.log.read_text()
         assert all("state lost" in reason for reason in lived.halted().values())
         assert "has no state" in log.refused("partition", "list")
@@ -128,7 +130,7 @@ def test_a_rebuild_stops_a_chunk_below_the_newest_fact_and_begins_with_a_snapsho
     taken = log.patiently("snapshot", str(tmp_path))
     images = lived.images()
     assert all(image.digest() in taken for image in images)
-    flush(log.env["MEMBERFLOW_REDIS__URL"], log.name)
+    flush(log.env["MEMBERFLOW_REDIS__URL"])
     said = log.patiently("rebuild", "--from", str(tmp_path))
     assert [image.digest() for image in lived.images()] == [image.digest() for image in images]
     assert all(f"folded from {image.next_offset}" in said for image in images)

@@ -86,6 +86,7 @@ def test_what_the_decoder_refuses_the_schema_refuses(change: dict[str, Any], tol
         ("adjust", {"kind": "reverse"}),
         ("adjust", {"kind": "undo_batch"}),
         ("adjust", {"kind": "points", "points": 5, "row": 1}),
+        ("adjust", {"kind": "points", "points": 5, "batch_id": "b"}),
         ("adjust", {"kind": "points", "points": 5, "reason": ""}),
     ],
 )

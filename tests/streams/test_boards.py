@@ -109,6 +109,40 @@ async def test_what_is_no_fact_stops_its_partition(tmp_path: Path) -> None:
     assert "offset 0 cannot be read" in boards.places[0].halt
 
 
+async def test_what_is_stored_while_boards_begin_anew_is_what_was_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder's timer may fire while Kafka is asked where to begin: new, empty boards are not yet those read."""
+    boards = process(tmp_path)
+    assert await boards._take(AT, boards.places[0], [record(0, message(1)), record(1, message(2))])
+    changed = TEXT.replace("settle_days: 8", "settle_days: 9")
+    boards.programmes[2] = ProgrammeControl(id="programme", number=2, by="ops", text=changed, holds_from=NOON + 60_000)
+    old, sought = boards.boards.seasons.fingerprint, dict[int, int]()
+
+    async def nowhere(*_: Any) -> dict[int, Any]:
+        return {}
+
+    async def beginning(places: list[TopicPartition]) -> dict[TopicPartition, int]:
+        await boards._store(0)
+        return dict.fromkeys(places, 0)
+
+    async def end(places: list[TopicPartition]) -> dict[TopicPartition, int]:
+        await boards._store(0)
+        return dict.fromkeys(places, 10)
+
+    monkeypatch.setattr("streams.boards.standing", nowhere)
+    consumer = boards._consumer
+    consumer.beginning_offsets, consumer.end_offsets = beginning, end
+    consumer.assign = lambda places: None
+    consumer.seek = lambda at, offset: sought.update({at.partition: offset})
+    await boards._begin()
+    stored = boards.checkpoints.read(0)
+    assert stored is not None
+    assert (stored.shape, stored.next_offset) == (old, 2)
+    assert boards.boards.seasons.fingerprint != old
+    assert sought == {0: 0, 1: 0}, "they are read anew"
+
+
 @pytest.mark.parametrize(
     ("text", "anew"),
     [

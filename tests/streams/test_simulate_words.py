@@ -8,8 +8,9 @@ import pytest
 from rich.console import Console
 
 from processors.simulate import Difference, Standing, compared
+from streams.money import money_of
 from streams.simulate import Simulated
-from streams.simulate_words import as_data, money_of, tables, worth_words
+from streams.simulate_words import as_data, tables, worth_words
 from tests.processors.story import RULES
 
 LIVE = money_of(RULES, 0)

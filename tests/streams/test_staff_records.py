@@ -13,6 +13,7 @@ from schemas.decoding import Staff, decode
 from schemas.member import MemberState
 from streams import adjusting, openings
 from streams.errors import InputInvalid
+from streams.money import Money
 from streams.staff_lists import Listed, as_csv
 from streams.staff_records import Signer, read_lines
 from tests.processors.story import START, Story
@@ -94,8 +95,8 @@ def test_a_batch_is_undone_as_a_whole(tmp_path: Path) -> None:
     ("points", "worth", "shown"),
     [(100, 1000, "1.00"), (1, 900, "0.01"), (1, 499, "0.00"), (-250, 1100, "-2.75"), (10**8, 1000, "1,000,000.00")],
 )
-def test_points_in_yuan(points: int, worth: int, shown: str) -> None:
-    assert adjusting.yuan(points, worth) == shown
+def test_points_in_money(points: int, worth: int, shown: str) -> None:
+    assert Money(worth, worth, 100, "yuan").words(points) == f"{shown} yuan"
 
 
 def test_a_list_is_a_file_of_points_once_they_are_filled_in(tmp_path: Path) -> None:
@@ -126,7 +127,7 @@ def test_a_file_of_openings_arrives_to_the_point(tmp_path: Path) -> None:
         (("2025-10:40", "1025-10:40"), r"\$.lots"),
         (("2025-10:40", "40"), "lots is 40"),
         (("/yes/", "/perhaps/"), "consent is"),
-        (("2025-12:90000", "2025-12:much"), "invalid literal"),
+        (("2025-12:90000", "2025-12:much"), "spend is much"),
         (("m-2,", "m-1,"), "m-1 stands in the file before"),
         (("silver", ""), r"\$ Object missing"),
     ],

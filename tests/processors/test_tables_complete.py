@@ -13,7 +13,7 @@ from schemas.programme import Programme, parse
 from schemas.programme_text import ProgrammeError, load
 from tests.processors.story import DEFAULT
 from tests.processors.tables.listing import ELSEWHERE, listed, missing, unproved
-from tests.processors.tables.playing import played
+from tests.processors.tables.playing import MEMBER, played
 from tests.processors.tables.reading import ASPECTS, FOLDER, cases
 from tests.processors.tables.telling import lines
 from tests.processors.test_tables import CASES
@@ -139,7 +139,7 @@ def test_the_example_of_the_readme_is_a_table_that_holds() -> None:
     page = (FOLDER / "README.md").read_text()
     example = [line[4:] for line in page.split("\n\n", 2)[2].split("\n\n")[0].splitlines()]
     (case,) = cases("\n".join(example), "README.md")
-    assert lines(played(case.deeds, case.rules), "ledger") == ["share 5"] * 5 + ["share 0 cap"]
+    assert lines(played(case.deeds, case.rules).story(MEMBER), "ledger") == ["share 5"] * 5 + ["share 0 cap"]
 
 
 # -- a file that is wrong -------------------------------------------------------------------------------------------
@@ -159,7 +159,7 @@ CASE = """\
     ("text", "words"),
     [
         (CASE.replace("day 0", "day zero"), "t.yaml:7:10: cases.0.steps.0.at: no moment: 'day zero'"),
-        (CASE.replace("share}", "shaer}"), "t.yaml:7:21: cases.0.steps.0.do: `do` is one of tick, award"),
+        (CASE.replace("share}", "shaer}"), "t.yaml:7:21: cases.0.steps.0.do: `do` is one of tick, boards"),
         (CASE.replace("share}", "share, taget: group}"), "t.yaml:7:9: cases.0.steps.0: share: Object contains unknown"),
         (CASE.replace("share}", "purchase, yuan: 0.001}"), "t.yaml:7:35: cases.0.steps.0.yuan: no more than two"),
         (CASE.replace("share}", "share, times: 3}"), "t.yaml:7:9: cases.0.steps.0: say `every`"),

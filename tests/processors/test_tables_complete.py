@@ -12,6 +12,7 @@ from dashboards.alerts import ALERTS
 from schemas.programme import Programme, parse
 from schemas.programme_text import ProgrammeError, load
 from tests.processors.story import DEFAULT
+from tests.processors.tables.limits import Limit, limits, unnoticed
 from tests.processors.tables.listing import ELSEWHERE, listed, missing, unproved
 from tests.processors.tables.playing import MEMBER, played
 from tests.processors.tables.reading import ASPECTS, FOLDER, cases
@@ -20,6 +21,7 @@ from tests.processors.test_tables import CASES
 
 PROGRAMME = parse(DEFAULT)
 ITEMS = listed(PROGRAMME)
+LIMITS = {limit.name: limit for limit in limits(PROGRAMME)}
 ALERT_TESTS: list[dict[str, Any]] = YAML(typ="safe").load(Path("tests/dashboards/alerts_test.yml"))["tests"]
 
 
@@ -46,6 +48,9 @@ def test_what_loses_its_cases_is_named_with_all_that_it_lacks(item: str) -> None
         ("shares delivered again use up nothing of the cap", "points.share: duplicate"),
         ("eleven experiences of 3 are at most 30", "activity: cap"),
         ("a late event heals the trial", "tasks.trial: late"),
+        ("the same one delivered again, within the horizon and long after", ""),
+        ("a late message that is earlier takes the place of the day's 30th", ""),
+        ("an answer delivered again is heard once", "echoes: duplicate"),
         ("in any order", ""),  # of the icebreak; it is ordinary, as others are
     ],
 )
@@ -77,6 +82,32 @@ def added(path: str, value: Any) -> Programme:
     else:
         part[last] = value
     return Programme.model_validate(plain)
+
+
+@pytest.mark.parametrize("limit", LIMITS.values(), ids=LIMITS)
+def test_a_limit_that_moves_is_noticed_on_both_sides_and_one_of_time_to_the_second(limit: Limit) -> None:
+    assert unnoticed(limit, CASES) == []
+
+
+UNMOVED = ["moved by -1 no case at a limit notices it", "moved by +1 no case at a limit notices it"]
+
+
+@pytest.mark.parametrize(
+    ("name", "removed", "lacking"),
+    [
+        ("boards.settle_days", "1 s before ", UNMOVED[:1]),
+        ("boards.places", "the 101st", UNMOVED[1:]),
+        ("echoes.days", "1 s before the 30th", ["no two cases stand 1 s before and after it"]),
+        ("echoes.members", "of 17", UNMOVED[1:]),
+        ("ladder.open_items", "50 open items", UNMOVED[:1]),
+        ("fraud.released_days", "released ", UNMOVED),
+        ("activity.half_life_days", "1 s before 7 days", ["no two cases stand 1 s before and after it"]),
+        ("levels.steps.silver.growth_from", "a cent of growth", UNMOVED[:1]),
+    ],
+)
+def test_a_limit_is_named_that_loses_a_case_on_one_side(name: str, removed: str, lacking: list[str]) -> None:
+    left = [case for case in CASES if not case.title.startswith(removed)]
+    assert unnoticed(LIMITS[name], left) == lacking
 
 
 MOMENTS = {"begins": "2026-11-11T00:00:00+08:00", "ends": "2026-11-12T00:00:00+08:00"}

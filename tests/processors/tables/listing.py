@@ -37,8 +37,14 @@ NAMES = ("tier", "level", "name")
 CAP = re.compile(r"(^|_)(per_day|per_year|items_per_week|open_items|ceiling|up_to|day_cap)$")
 LIMIT = re.compile(
     r"(^|_)(days?|hours|months|seconds|begins|ends|per_day|per_year|per_week|from|above|over|least|min|day_ends"
-    r"|burst|joins_per_day|floor|from_day|of_last|steps|smallest)$"
+    r"|burst|joins_per_day|floor|from_day|of_last|steps|smallest|high|core|each|referrals|refunded|streak|places|place"
+    r"|members)$"
 )
+TIME = re.compile(r"(^|\.|(?<!active)_)(days|hours|months|seconds)(\.\d+)?$")
+"""A span of time; active days are counted, whenever they were."""
+ROOM = {"points.redeem.kept", "points.adjust.kept", "points.referral.kept"}
+"""Numbers for the room in a member's state, of which the handbook says nothing: each has tests of its own."""
+
 BEYOND = {
     "points.check_in": {"cap", "before", "after"},
     "points.factors.paid": {"before", "after"},
@@ -105,6 +111,12 @@ def _names(value: Any) -> Iterator[str]:
     elif isinstance(value, list | tuple):
         for one in value:
             yield from _names(one)
+
+
+def is_limit(name: str) -> bool:
+    """Whether a number of the programme, by its whole name, is one beyond which something else holds."""
+    last = re.sub(r"\.\d+$", "", name).rsplit(".", 1)[-1]
+    return name not in ROOM and bool(CAP.search(last) or LIMIT.search(last))
 
 
 def missing(programme: Programme, cases: Sequence[Case]) -> list[str]:

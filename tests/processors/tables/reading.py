@@ -49,6 +49,7 @@ class Then(Part):
     replies: dict[str, int] | None = None
     consents: dict[str, str] | None = None
     months: dict[str, float | int] | None = None
+    progress: dict[str, str] | None = None
     spend: float | int | None = None
     score: float | int | None = None
     value: str | None = None

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from processors import activity, days, echoes, opening
+from processors import activity, days, echoes, opening, tasks
 from processors.lots import by_end
 from processors.orders import spend_by_month
 from processors.value import value_class
@@ -139,7 +139,7 @@ def outcome(at_end: Cast, wanted: Mapping[str, Any], only: Sequence[str] = ()) -
             found[heading] = {board: places(at_end, board) for board in said}
         else:
             value = AT_END[heading](story)
-            found[heading] = {name: value[name] for name in said} if heading == "balances" else value
+            found[heading] = {name: value.get(name) for name in said} if heading in NAMED else value
     return found
 
 
@@ -211,6 +211,14 @@ def _months(story: Story) -> dict[str, float]:
     return {f"{month // 12}-{month % 12 + 1:02}": n / story.rules.programme.minor_units for month, n in found.items()}
 
 
+def _progress(story: Story) -> dict[str, str]:
+    """How far the member is with each task, in what its conditions count."""
+    found = tasks.progress(story.rules, story.state, story.clock)
+    both = {it.name: zip(it.values, it.needed, strict=True) for it in found}
+    far = {name: ", ".join(f"{value} of {needed}" for value, needed in pairs) for name, pairs in both.items()}
+    return {it.name: "done" if it.done else far[it.name] for it in found}
+
+
 def _score(story: Story) -> float:
     days.roll(story.rules.activity, story.state, story.rules.calendar.day(story.clock))
     return activity.score(story.state) / 1_000
@@ -229,12 +237,16 @@ def _consents(story: Story) -> dict[str, str]:
     }
 
 
+NAMED = ("balances", "progress")
+"""Headings of which a case looks at those that it names."""
+
 AT_END: dict[str, Callable[[Story], Any]] = {
     "heard": _heard,
     "balances": _balances,
     "lots": _lots,
     "orders": _orders,
     "months": _months,
+    "progress": _progress,
     "spend": lambda story: sum(_months(story).values()),
     "score": _score,
     "replies": _replies,

@@ -51,6 +51,7 @@ class Story:
         self.wake_at = 0
         self.facts: list[tuple[int, int, Fact]] = []  # (offset, index, fact)
         self.verdicts: list[Verdict] = []
+        self.heard: list[AnyDerived] = []
 
     @property
     def state(self) -> MemberState:
@@ -77,6 +78,7 @@ class Story:
     def hear(self, body: AnyDerived, arrives: int) -> None:
         """A derived record arrives: what another member, or a board, says of this one."""
         self.tick(arrives)
+        self.heard.append(body)
         moment = Moment(self.clock, self.clock, self.offset, self._index())
         self._take(hear(self.rules, self.member, body, moment))
 

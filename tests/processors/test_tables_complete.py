@@ -12,14 +12,16 @@ from dashboards.alerts import ALERTS
 from schemas.programme import Programme, parse
 from schemas.programme_text import ProgrammeError, load
 from tests.processors.story import DEFAULT
+from tests.processors.tables.limits import Limit, limits, unnoticed
 from tests.processors.tables.listing import ELSEWHERE, listed, missing, unproved
-from tests.processors.tables.playing import played
+from tests.processors.tables.playing import MEMBER, played
 from tests.processors.tables.reading import ASPECTS, FOLDER, cases
 from tests.processors.tables.telling import lines
 from tests.processors.test_tables import CASES
 
 PROGRAMME = parse(DEFAULT)
 ITEMS = listed(PROGRAMME)
+LIMITS = {limit.name: limit for limit in limits(PROGRAMME)}
 ALERT_TESTS: list[dict[str, Any]] = YAML(typ="safe").load(Path("tests/dashboards/alerts_test.yml"))["tests"]
 
 
@@ -46,6 +48,9 @@ def test_what_loses_its_cases_is_named_with_all_that_it_lacks(item: str) -> None
         ("shares delivered again use up nothing of the cap", "points.share: duplicate"),
         ("eleven experiences of 3 are at most 30", "activity: cap"),
         ("a late event heals the trial", "tasks.trial: late"),
+        ("the same one delivered again, within the horizon and long after", ""),
+        ("a late message that is earlier takes the place of the day's 30th", ""),
+        ("an answer delivered again is heard once", "echoes: duplicate"),
         ("in any order", ""),  # of the icebreak; it is ordinary, as others are
     ],
 )
@@ -77,6 +82,32 @@ def added(path: str, value: Any) -> Programme:
     else:
         part[last] = value
     return Programme.model_validate(plain)
+
+
+@pytest.mark.parametrize("limit", LIMITS.values(), ids=LIMITS)
+def test_a_limit_that_moves_is_noticed_on_both_sides_and_one_of_time_to_the_second(limit: Limit) -> None:
+    assert unnoticed(limit, CASES) == []
+
+
+UNMOVED = ["moved by -1 no case at a limit notices it", "moved by +1 no case at a limit notices it"]
+
+
+@pytest.mark.parametrize(
+    ("name", "removed", "lacking"),
+    [
+        ("boards.settle_days", "1 s before ", UNMOVED[:1]),
+        ("boards.places", "the 101st", UNMOVED[1:]),
+        ("echoes.days", "1 s before the 30th", ["no two cases stand 1 s before and after it"]),
+        ("echoes.members", "of 17", UNMOVED[1:]),
+        ("ladder.open_items", "50 open items", UNMOVED[:1]),
+        ("fraud.released_days", "released ", UNMOVED),
+        ("activity.half_life_days", "1 s before 7 days", ["no two cases stand 1 s before and after it"]),
+        ("levels.steps.silver.growth_from", "a cent of growth", UNMOVED[:1]),
+    ],
+)
+def test_a_limit_is_named_that_loses_a_case_on_one_side(name: str, removed: str, lacking: list[str]) -> None:
+    left = [case for case in CASES if not case.title.startswith(removed)]
+    assert unnoticed(LIMITS[name], left) == lacking
 
 
 MOMENTS = {"begins": "2026-11-11T00:00:00+08:00", "ends": "2026-11-12T00:00:00+08:00"}
@@ -139,7 +170,7 @@ def test_the_example_of_the_readme_is_a_table_that_holds() -> None:
     page = (FOLDER / "README.md").read_text()
     example = [line[4:] for line in page.split("\n\n", 2)[2].split("\n\n")[0].splitlines()]
     (case,) = cases("\n".join(example), "README.md")
-    assert lines(played(case.deeds, case.rules), "ledger") == ["share 5"] * 5 + ["share 0 cap"]
+    assert lines(played(case.deeds, case.rules).story(MEMBER), "ledger") == ["share 5"] * 5 + ["share 0 cap"]
 
 
 # -- a file that is wrong -------------------------------------------------------------------------------------------
@@ -159,7 +190,7 @@ CASE = """\
     ("text", "words"),
     [
         (CASE.replace("day 0", "day zero"), "t.yaml:7:10: cases.0.steps.0.at: no moment: 'day zero'"),
-        (CASE.replace("share}", "shaer}"), "t.yaml:7:21: cases.0.steps.0.do: `do` is one of tick, award"),
+        (CASE.replace("share}", "shaer}"), "t.yaml:7:21: cases.0.steps.0.do: `do` is one of tick, boards"),
         (CASE.replace("share}", "share, taget: group}"), "t.yaml:7:9: cases.0.steps.0: share: Object contains unknown"),
         (CASE.replace("share}", "purchase, yuan: 0.001}"), "t.yaml:7:35: cases.0.steps.0.yuan: no more than two"),
         (CASE.replace("share}", "share, times: 3}"), "t.yaml:7:9: cases.0.steps.0: say `every`"),

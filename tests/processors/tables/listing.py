@@ -22,8 +22,6 @@ ELSEWHERE = {
     "horizon_days": "`late` of every table",
     "future_minutes": "before any rule",
     "presence": "narrows the tiers of presence; the default says nothing",
-    "boards": "of all members: tests/processors/test_boards.py; what a winner gets is a badge's",
-    "echoes": "nothing is decided by them yet: tests/processors/test_echoes.py",
     "overridable": "who may change what",
     "overlays": "other numbers of the same rules",
     "pilots": "other numbers of the same rules",
@@ -39,10 +37,25 @@ NAMES = ("tier", "level", "name")
 CAP = re.compile(r"(^|_)(per_day|per_year|items_per_week|open_items|ceiling|up_to|day_cap)$")
 LIMIT = re.compile(
     r"(^|_)(days?|hours|months|seconds|begins|ends|per_day|per_year|per_week|from|above|over|least|min|day_ends"
-    r"|burst|joins_per_day|floor|from_day|of_last|steps|smallest)$"
+    r"|burst|joins_per_day|floor|from_day|of_last|steps|smallest|high|core|each|referrals|refunded|streak|places|place"
+    r"|members)$"
 )
-BEYOND = {"points.check_in": {"cap", "before", "after"}, "points.factors.paid": {"before", "after"}}
-"""Limits that are no numbers: one check-in a day; from when until when a membership is paid."""
+TIME = re.compile(r"(^|\.|(?<!active)_)(days|hours|months|seconds)(\.\d+)?$")
+"""A span of time; active days are counted, whenever they were."""
+ROOM = {"points.redeem.kept", "points.adjust.kept", "points.referral.kept"}
+"""Numbers for the room in a member's state, of which the handbook says nothing: each has tests of its own."""
+
+BEYOND = {
+    "points.check_in": {"cap", "before", "after"},
+    "points.factors.paid": {"before", "after"},
+    "boards": {"refund"},
+    "echoes": {"cap"},
+}
+"""Limits that are no numbers: one check-in a day; from when until when a membership is paid. What spending boards sum
+is money, and so many members as echoes tell apart are a cap."""
+
+BESIDE = {"opening": frozenset(("ordinary", "before", "after", "duplicate", "late", "refund"))}
+"""Rules without a number of their own: what a member brings along keeps the dates of other rules."""
 MONEY = re.compile(r"purchase|spend|growth_from|buy|order|refund|completed|referral|redeem|pace|value")
 
 
@@ -52,7 +65,7 @@ def listed(programme: Programme) -> dict[str, frozenset[str]]:
     for name in Programme.model_fields:
         if name not in ELSEWHERE or name == "tiers":
             found |= _items(name, getattr(programme, name))
-    return {name: aspects for name, aspects in found.items() if name not in ELSEWHERE}
+    return {name: aspects for name, aspects in found.items() if name not in ELSEWHERE} | BESIDE
 
 
 def _items(path: str, value: Any) -> dict[str, frozenset[str]]:
@@ -98,6 +111,12 @@ def _names(value: Any) -> Iterator[str]:
     elif isinstance(value, list | tuple):
         for one in value:
             yield from _names(one)
+
+
+def is_limit(name: str) -> bool:
+    """Whether a number of the programme, by its whole name, is one beyond which something else holds."""
+    last = re.sub(r"\.\d+$", "", name).rsplit(".", 1)[-1]
+    return name not in ROOM and bool(CAP.search(last) or LIMIT.search(last))
 
 
 def missing(programme: Programme, cases: Sequence[Case]) -> list[str]:

@@ -13,7 +13,9 @@ MOMENT = re.compile(
     r"(?:(?P<span>\d+ (?:s|min|h|d)) (?P<side>before|after) )?(?:day (?P<day>-?\d+)|(?P<date>\d{4}-\d\d-\d\d))"
     r"(?: (?P<h>[01]\d|2[0-3]):(?P<min>[0-5]\d)(?::(?P<s>[0-5]\d))?)?"
 )
+BOARD = re.compile(r"(hot_talk|spending) of (week|month) (\d+)(?: in (region|group) (\S+))?(?: for (\S+))?")
 FIRST = dt.date(2026, 3, 2)
+EPOCH = dt.date(1970, 1, 1)
 NEAR = 3_600_000
 """So near to a day's start a moment is told from there: `1 s before day 8`."""
 
@@ -36,6 +38,11 @@ def moment(words: str) -> int:
     if found["span"]:
         at += span(found["span"]) * (1 if found["side"] == "after" else -1)
     return at
+
+
+def nth(period: str, number: int) -> int:
+    """How boards call the week or month so many after the first (0 = the week of day 0, March 2026)."""
+    return (FIRST - EPOCH).days + 7 * number if period == "week" else FIRST.year * 12 + FIRST.month - 1 + number
 
 
 def told(ms: int) -> str:

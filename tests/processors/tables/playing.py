@@ -7,9 +7,13 @@ from typing import Any, NamedTuple, cast
 import msgspec
 
 from processors.aggregate import Buckets
+from processors.awards import awards_of
+from processors.boards import Boards, Seasons, Span, decode
 from processors.programme import Rules
+from processors.ranking import Place
 from schemas.actions import Action
-from schemas.facts import PointsHeld
+from schemas.boards import BoardKey
+from schemas.facts import PointsHeld, encode
 from schemas.records import AnyDerived, Cause
 from schemas.verdicts import Verdict
 from tests.processors.book import check_sums
@@ -26,12 +30,13 @@ CHECKED = 50
 class Deed(NamedTuple):
     """Something that arrives at a moment (ms): an action, an award, or `None`: only time passes.
 
-    `hold` is the place, from 1, of the hold that an action of staff judges.
+    `hold` is the place, from 1, of the hold that an action of staff judges. `settles`: boards that can be final are.
     """
 
     arrives: int
     what: Action | AnyDerived | None
     hold: int = 0
+    settles: bool = False
 
 
 class Cast:
@@ -43,6 +48,7 @@ class Cast:
         self.members: dict[str, Story] = {}
         self.clock = START
         self.told = 0
+        self.final: dict[Span, list[tuple[BoardKey, list[Place]]]] = {}
 
     def story(self, name: str) -> Story:
         """A member, known from the moment it is named."""
@@ -60,8 +66,9 @@ class Cast:
             if self._act(action) is Verdict.APPLIED and self.twice:
                 assert self._act(action) is not Verdict.APPLIED
         elif deed.what is not None:
-            for _ in range(2 if self.twice else 1):
-                self._hear(deed.what)
+            self._told_twice(deed.what)
+        if deed.settles:
+            self._settle()
         if isinstance(deed.what, Action) and len((story := self.story(deed.what.member_id)).facts) < CHECKED:
             check_sums(story)
 
@@ -76,6 +83,34 @@ class Cast:
         if (story := self.members.get(body.member_id)) is not None:
             story.hear(body, self.clock)
 
+    def _told_twice(self, body: AnyDerived) -> None:
+        for _ in range(2 if self.twice else 1):
+            self._hear(body)
+
+    def boards(self) -> Boards:
+        """The boards that all facts make; each member is a partition of its own, and each has seen the clock."""
+        boards = Boards(Seasons([self.rules]), len(self.members))
+        for partition, story in enumerate(self.members.values()):
+            for n, (offset, index, fact) in enumerate(story.facts, 1):
+                stamped = msgspec.structs.replace(fact, n=n, offset=offset, index=index)
+                boards.add(partition, decode(encode(stamped)))
+            boards.passed(partition, self.clock)
+        return boards
+
+    def _settle(self) -> None:
+        """What can be final is so, once, and its winners hear of it."""
+        boards = self.boards()
+        for span in [span for span in boards.spans() if boards.is_final(span) and span not in self.final]:
+            self.final[span] = list(boards.boards_of(span))
+            for award in awards_of(boards, span):
+                self._told_twice(award)
+
+    def check_final(self) -> None:
+        """What was final has not moved since."""
+        boards = self.boards()
+        for span, known in self.final.items():
+            assert list(boards.boards_of(span)) == known, span
+
     def _judging(self, action: Action, hold: int) -> Action:
         """An action of staff that names the hold by its place."""
         facts = self.story(action.member_id).facts
@@ -83,8 +118,8 @@ class Cast:
         return msgspec.structs.replace(action, hold_id=opened[hold - 1].hold_id)
 
 
-def played(deeds: list[Deed], rules: Rules, *, twice: bool = False) -> Story:
-    """The story of the member that the case is about. `twice`: whatever arrives is delivered once more at once.
+def played(deeds: list[Deed], rules: Rules, *, twice: bool = False) -> Cast:
+    """All members at the end of a case. `twice`: whatever arrives is delivered once more at once.
 
     But for what members tell each other: a partition drops what has a cause that it knows, before any rule.
     """
@@ -94,4 +129,6 @@ def played(deeds: list[Deed], rules: Rules, *, twice: bool = False) -> Story:
         all_of.play(deed)
     for story in all_of.members.values():
         check_sums(story)
-    return all_of.story(MEMBER)
+    if all_of.final:
+        all_of.check_final()
+    return all_of

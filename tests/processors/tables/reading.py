@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import datetime as dt
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
@@ -13,22 +13,21 @@ import msgspec
 from pydantic import Field, ValidationError
 
 from processors.programme import Rules
-from schemas.actions import ACTIONS
 from schemas.part import Part
 from schemas.programme import Programme
 from schemas.programme_text import ProgrammeError, Text, load
-from schemas.records import Award
-from tests.processors.story import DEFAULT, EPOCH
-from tests.processors.tables.moments import moment, span
-from tests.processors.tables.playing import MEMBER, Deed
+from tests.processors.story import DEFAULT
+from tests.processors.tables.moments import BOARD, moment
+from tests.processors.tables.playing import Deed
+from tests.processors.tables.steps import Path_, Wrong, at_of, deeds
 
 FOLDER = Path(__file__).parent
 SUFFIX = ".yaml"
+TIMES = re.compile(r"(\d+) times (.+)")
 
 Aspect = Literal["ordinary", "before", "after", "cap", "duplicate", "late", "refund"]
 ASPECTS: tuple[str, ...] = get_args(Aspect)
 Lines = Annotated[tuple[str, ...], Field(strict=False)] | None
-Path_ = tuple[str | int, ...]
 
 
 class Then(Part):
@@ -40,11 +39,17 @@ class Then(Part):
     badges: Lines = None
     levels: Lines = None
     holds: Lines = None
+    heard: Lines = None
     warnings: Lines = None
     answers: Lines = None
     balances: dict[str, int] | None = None
     orders: dict[str, int] | None = None
     lots: dict[str, int] | None = None
+    boards: dict[str, Lines] | None = None
+    replies: dict[str, int] | None = None
+    consents: dict[str, str] | None = None
+    months: dict[str, float | int] | None = None
+    progress: dict[str, str] | None = None
     spend: float | int | None = None
     score: float | int | None = None
     value: str | None = None
@@ -83,17 +88,9 @@ class Case(NamedTuple):
     changed: tuple[str, ...]
     rules: Rules
     deeds: list[Deed]
-    then: Then
+    then: dict[str, Any]
     only: tuple[str, ...]
     xfail: str
-
-
-class Wrong(ValueError):
-    """Something wrong at a path of the file."""
-
-    def __init__(self, path: Path_, words: str) -> None:
-        super().__init__(words)
-        self.path, self.words = path, words
 
 
 def read(path: Path) -> list[Case]:
@@ -136,17 +133,33 @@ def _error(text: Text, name: str, wrong: Sequence[tuple[Path_, str]]) -> Program
 
 
 def _case(name: str, sheet: Sheet, row: Row) -> Case:
-    then = row.then.model_dump(exclude_none=True)
+    then = {heading: _written_out(said) for heading, said in row.then.model_dump(exclude_none=True).items()}
     if not then:
         raise Wrong(("then",), f"name at least one of {', '.join(Then.model_fields)}")
+    for board in then.get("boards", ()):
+        if not BOARD.fullmatch(board):
+            raise Wrong(("then", "boards", board), "write it as `spending of month 0 in region east`")
     changed = sheet.programme | row.programme
     rules = _knowing(_rules(changed), row.steps)
     items = (*(f"{sheet.covers}.{part}" for part in row.of), *row.also) or (sheet.covers,)
-    deeds = _deeds(row.steps)
+    played = deeds(row.steps)
     for aspect in row.aspects:
         if aspect in SHOWN and not SHOWN[aspect](row.steps):
             raise Wrong(("aspects",), f"no step of this case is {aspect}")
-    return Case(name, row.title, items, row.aspects, tuple(changed), rules, deeds, row.then, sheet.only, row.xfail)
+    return Case(name, row.title, items, row.aspects, tuple(changed), rules, played, then, sheet.only, row.xfail)
+
+
+def _written_out(said: Any) -> Any:
+    """Lines with `3 times message 2` as three of them, also those of a board; what is no lines as it is."""
+    if isinstance(said, dict):
+        return {name: _written_out(one) for name, one in said.items()}
+    if not isinstance(said, tuple):
+        return said
+    found: list[str] = []
+    for line in said:
+        times = TIMES.fullmatch(line)
+        found += [times[2]] * int(times[1]) if times else [line]
+    return found
 
 
 def _is_late(steps: Sequence[Mapping[str, Any]]) -> bool:
@@ -158,13 +171,14 @@ def _is_late(steps: Sequence[Mapping[str, Any]]) -> bool:
 
 
 def _comes_twice(steps: Sequence[Mapping[str, Any]]) -> bool:
-    """The very same record, or another one of the same order, request, or row."""
+    """The very same record, or another one of the same order, request or row, or a second opening."""
     known = [
         (step.get("do"), name, step[name])
         for step in steps
         for name in ("order", "redeem_id", "row", "batch_id")
         if name in step
     ]
+    known += [("opening", "by", step.get("by")) for step in steps if step.get("do") == "opening"]
     return any("again" in step for step in steps) or len(set(known)) < len(known)
 
 
@@ -208,144 +222,8 @@ def _compiled(changes: str) -> Rules:
 def _knowing(rules: Rules, steps: Sequence[Mapping[str, Any]]) -> Rules:
     """Beside the thresholds of the most active, which stand among the steps."""
     tops = tuple(
-        (_at(step, number), step["value"] * 1_000, step["members"])
+        (at_of(step, number), step["value"] * 1_000, step["members"])
         for number, step in enumerate(steps)
         if step.get("do") == "threshold" and step.keys() >= {"value", "members"}
     )
     return rules.knowing(tops) if tops else rules
-
-
-# -- steps --------------------------------------------------------------------------------------------------------
-
-HEAD = ("at", "do", "happened", "by", "times", "every", "again", "hold", "yuan", "order", "referrer")
-DEFAULTS: dict[str, dict[str, Any]] = {
-    "message": {"kind": "chat"},
-    "share": {"target": "content"},
-    "purchase": {"currency": "CNY"},
-    "refund": {"currency": "CNY"},
-    "event": {"activity_id": "activity"},
-    "benefit_use": {"grant_id": "grant", "benefit_id": "benefit"},
-    "content": {"content_id": "content"},
-    "live": {"item_id": "live", "completion": 1.0},
-    "adjust": {"kind": "points", "reason": "looked at", "operator": "ann", "approved_by": "bob"},
-}
-"""What a step need not say; a purchase's `order_id` is its step's number, if none is named."""
-
-
-def _deeds(steps: Sequence[Mapping[str, Any]]) -> list[Deed]:
-    made: list[list[Deed]] = []
-    for number, step in enumerate(steps):
-        made.append(list(_step(step, number, made)))
-    return [deed for deeds in made for deed in deeds]
-
-
-def _at(step: Mapping[str, Any], number: int, name: str = "at") -> int:
-    return _words(moment, step, number, name)
-
-
-def _words(parse: Callable[[str], int], step: Mapping[str, Any], number: int, name: str) -> int:
-    try:
-        return parse(str(step[name]))
-    except KeyError:
-        raise Wrong(("steps", number), f"say `{name}`") from None
-    except ValueError as error:
-        raise Wrong(("steps", number, name), str(error)) from None
-
-
-def _step(step: Mapping[str, Any], number: int, before: list[list[Deed]]) -> Iterator[Deed]:
-    """The deeds of a step: one, or `times` of them, `every` so long; or an earlier step's `again`."""
-    at = _at(step, number)
-    if "again" in step:
-        if set(step) != {"at", "again"} or not isinstance(step["again"], int) or not 1 <= step["again"] <= number:
-            raise Wrong(("steps", number, "again"), "an earlier step by its number (from 1), with `at` and no more")
-        yield from (deed._replace(arrives=at) for deed in before[step["again"] - 1])
-        return
-    what = step.get("do")
-    times, every = step.get("times", 1), 0
-    if not isinstance(times, int) or not 1 <= times <= 1_000:
-        raise Wrong(("steps", number, "times"), "from 1 to 1000")
-    if times > 1:
-        every = _words(span, step, number, "every")
-    for one in range(times):
-        if what in ("tick", "threshold"):
-            yield Deed(at + one * every, None)
-        elif what == "award":
-            yield Deed(at + one * every, _award(step, number))
-        elif what in ACTIONS:
-            happened = _at(step, number, "happened") if "happened" in step else at
-            body = _body(_counted(step, one), number, one, happened + one * every)
-            yield Deed(at + one * every, _action(body, number), step.get("hold", 0))
-        else:
-            known = ", ".join(("tick", "award", "threshold", *ACTIONS))
-            raise Wrong(("steps", number, *(("do",) if "do" in step else ())), f"`do` is one of {known}")
-
-
-def _counted(step: Mapping[str, Any], one: int) -> Mapping[str, Any]:
-    """`friend-#` is friend-1, friend-2 ... of a step that happens so many times."""
-    return {name: value.replace("#", str(one + 1)) if isinstance(value, str) else value for name, value in step.items()}
-
-
-def _body(step: Mapping[str, Any], number: int, one: int, happened: int) -> dict[str, Any]:
-    """The action as it would be sent."""
-    what, by = str(step["do"]), str(step.get("by", MEMBER))
-    body = {name: _plain(value, number, name) for name, value in step.items() if name not in HEAD}
-    body = DEFAULTS.get(what, {}) | body
-    if "yuan" in step:
-        body["amount"] = _fen(step["yuan"], number)
-    if "referrer" in step:
-        body["referrer_id"] = step["referrer"]
-    if "order" in step or what == "purchase":
-        body["order_id"] = step.get("order", f"{number + 1}.{one + 1}" if one else f"{number + 1}")
-    body.setdefault("event_id", f"{number + 1}.{one + 1}")
-    return {
-        **body,
-        "action": what,
-        "member_id": by,
-        "source": body.get("source", "app"),
-        "occurred_at": _stamp(happened),
-    }
-
-
-def _plain(value: Any, number: int, name: str) -> Any:
-    """A field's value: money inside of lines in yuan, moments in words."""
-    if isinstance(value, list):
-        return [_plain(one, number, name) for one in value]
-    if isinstance(value, dict):
-        return {
-            "amount" if key == "yuan" else key: _fen(one, number) if key == "yuan" else _plain(one, number, name)
-            for key, one in value.items()
-        }
-    if name in ("paid_until", "purchased_at") and isinstance(value, str):
-        return _stamp(_words(moment, {name: value}, number, name))
-    return float(value) if isinstance(value, Decimal) else value
-
-
-def _fen(yuan: Any, number: int) -> int:
-    if isinstance(yuan, bool) or not isinstance(yuan, int | Decimal):
-        raise Wrong(("steps", number, "yuan"), "an amount such as 99 or 0.66")
-    fen = Decimal(yuan) * 100
-    if fen != int(fen):
-        raise Wrong(("steps", number, "yuan"), "no more than two decimals")
-    return int(fen)
-
-
-def _stamp(ms: int) -> str:
-    return (EPOCH + dt.timedelta(milliseconds=ms)).isoformat()
-
-
-def _action(body: dict[str, Any], number: int) -> Any:
-    try:
-        return msgspec.convert({k: v for k, v in body.items() if k != "action"}, ACTIONS[body["action"]])
-    except msgspec.ValidationError as error:
-        raise Wrong(("steps", number), f"{body['action']}: {error}") from None
-
-
-def _award(step: Mapping[str, Any], number: int) -> Award:
-    """A board's place: `month` counts from 0 = March 2026, `week` from the first Monday."""
-    body = {name: value for name, value in step.items() if name not in HEAD}
-    month = body.pop("month", 0)
-    body = {"member_id": MEMBER, "at": 2026 * 12 + 2 + month, "place": 1, "value": 1} | body
-    try:
-        return msgspec.convert(body | {"derived": "award"}, Award)
-    except msgspec.ValidationError as error:
-        raise Wrong(("steps", number), f"award: {error}") from None

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from processors import churn
+from processors.judgement import overall
 from processors.programme import Rules
 from schemas.facts import Fact, Ledger, Tier, TierEntered, TierLeft, TierMoved, TierVoided
 from schemas.programme import PresenceRules, TierRules
@@ -33,6 +34,7 @@ def test_an_entry_says_why_since_when_and_what_comes_next() -> None:
         region="hk",
         overall="yellow",
         overall_since=START + 7 * DAY,
+        held=(("presence", "yellow", START + 7 * DAY),),
         silent_since=START,
         reason="7 d without an own action",
         next_tier="L1",
@@ -56,8 +58,8 @@ def test_a_tier_left_names_its_entry_and_the_action() -> None:
 
 def test_the_overall_tier_is_the_gravest_held_with_its_own_moment() -> None:
     story = told([(0, "purchase"), (40, "tick"), (41, "login")])
-    overall = [(f.tier, f.overall, (f.overall_since - START) // DAY) for f in tier_facts(story) if isinstance(f, Tier)]
-    assert overall == [
+    told_as = [(f.tier, f.overall, (f.overall_since - START) // DAY) for f in tier_facts(story) if isinstance(f, Tier)]
+    assert told_as == [
         ("yellow", "yellow", 7),
         ("red", "red", 14),
         ("yellow", "L1", 30),
@@ -68,7 +70,7 @@ def test_the_overall_tier_is_the_gravest_held_with_its_own_moment() -> None:
         ("L2", "L2", 38),
         ("L2", "light", 30),
     ]
-    assert churn.overall(story.rules, story.state) == ("light", START + 30 * DAY)
+    assert overall(story.rules, story.state) == ("light", START + 30 * DAY)
 
 
 def test_a_member_in_no_tier_has_no_overall_tier() -> None:

@@ -241,5 +241,16 @@ class MemberState(Struct, array_like=True, gc=False):
     beside: Beside | None = None
 
 
+def tier_codes(state: MemberState) -> list[int]:
+    """The numbers of all warning tiers held, from 1, for whoever only counts them."""
+    rows, at = state.beside.tiers if state.beside else b"", 0
+    codes = [code for code in (state.presence, state.buying) if code]
+    while at < len(rows):  # a row ends with the length of what names its region, and that
+        codes.append(BESIDE_TIER.unpack_from(rows, at)[1])
+        at += BESIDE_TIER.size
+        at += 2 + int.from_bytes(rows[at : at + 2], "little")
+    return codes
+
+
 encode = msgspec.msgpack.Encoder().encode
 decode = msgspec.msgpack.Decoder(MemberState).decode

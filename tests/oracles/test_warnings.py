@@ -13,6 +13,7 @@ import pytest
 
 from processors.aggregate import Buckets
 from processors.programme import Rules
+from schemas.actions import Action
 from schemas.facts import Fact, Tier, TierEntered, TierLeft
 from schemas.programme import parse
 from tests.oracles.warnings import DAY, TIERS, Act, Member, Spell, lived, overall
@@ -72,20 +73,33 @@ def _act(
 def ruled(acts: list[Act], end: dt.datetime) -> list[Fact]:
     """What the rules tell of it, looked at only when something happens and at the end."""
     story = Story(RULES, Buckets("oracle", 0))
-    for number, it in enumerate(acts):
-        fields: dict[str, Any] = {}
-        if it.case:
-            fields = {"case_id": it.case, "severity": it.severity, "status": it.status}
-        elif it.what == "nps":
-            fields = {"score": it.score}
-        elif it.order:
-            fields = {"order_id": it.order, "amount": it.cents, "currency": "CNY"}
-        elif it.what in ("browse", "add_to_cart"):
-            fields = {"item_id": "i-1"}
-        at = _ms(it.at)
-        story.act(an_action(it.what, at, number, **fields), at)
-    story.tick(_ms(end))
+    quietly(story, acts, end, [])
     return [fact for _, _, fact in story.facts]
+
+
+def quietly(story: Story, acts: list[Act], end: dt.datetime, looks: list[int]) -> None:
+    """Live it, and let time pass at some moments (ms) between."""
+    stops: list[tuple[int, int]] = [(at, -1) for at in looks]
+    stops += [(_ms(it.at), number) for number, it in enumerate(acts)]
+    for at, number in sorted(stops):
+        if number < 0:
+            story.tick(at)
+        else:
+            story.act(action_of(acts[number], number), at)
+    story.tick(_ms(end))
+
+
+def action_of(it: Act, number: int) -> Action:
+    fields: dict[str, Any] = {}
+    if it.case:
+        fields = {"case_id": it.case, "severity": it.severity, "status": it.status}
+    elif it.what == "nps":
+        fields = {"score": it.score}
+    elif it.order:
+        fields = {"order_id": it.order, "amount": it.cents, "currency": "CNY"}
+    elif it.what in ("browse", "add_to_cart"):
+        fields = {"item_id": "i-1"}
+    return an_action(it.what, _ms(it.at), number, **fields)
 
 
 def _ms(at: dt.datetime) -> int:
@@ -155,3 +169,39 @@ def test_the_histories_hold_enough_of_everything() -> None:
         *(("activity", "days"), ("rhythm", "action")),
     ):
         assert ends[end] >= 2, (end, ends)
+
+
+@pytest.mark.parametrize("seed", range(0, SEEDS, 5))
+def test_how_often_the_clock_is_looked_at_changes_no_tier(seed: int) -> None:
+    member, facts = both(seed)
+    pick = random.Random(seed)
+    first, end = _ms(member.acts[0].at), _ms(member.end)
+    story = Story(RULES, Buckets("oracle", 0))
+    quietly(story, member.acts, member.end, [pick.randint(first, end) for _ in range(500)])
+    assert said(story.facts) == said([(0, 0, fact) for fact in facts])
+
+
+def said(facts: list[tuple[int, int, Fact]]) -> list[tuple[Any, ...]]:
+    return [
+        (type(fact), fact.dimension, fact.tier, fact.effective_at, fact.overall, fact.overall_since, fact.held)
+        for _, _, fact in facts
+        if isinstance(fact, Tier)
+    ]
+
+
+@pytest.mark.parametrize(("every_days", "most"), [(1, 121), (2, 182), (4, 91)])
+def test_nobody_is_woken_each_day_for_nothing(every_days: int, most: int) -> None:
+    """A year of a member that comes at the same time: at most each third day, and never more often than it comes.
+
+    A timer is looked at when the silence since an earlier visit would have crossed a limit.
+    """
+    story, woken = Story(RULES, Buckets("oracle", 0)), 0
+    for number, day in enumerate(range(0, 364, every_days)):
+        at = BEGIN + day * DAY
+        for hour in range(24 * every_days):  # the clock goes on
+            moment = _ms(at + hour * dt.timedelta(hours=1))
+            woken += 0 < story.wake_at <= moment
+            story.tick(moment)
+        story.act(an_action("login", _ms(at + every_days * DAY), number), _ms(at + every_days * DAY))
+    assert not [fact for _, _, fact in story.facts if isinstance(fact, Tier)]
+    assert 0 < woken <= most

@@ -13,6 +13,7 @@ import statistics
 import zoneinfo
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 
 DAY, HOUR = dt.timedelta(days=1), dt.timedelta(hours=1)
 BUYING = (("red", 14), ("light", 30), ("medium", 60), ("heavy", 90))
@@ -82,20 +83,25 @@ class Member:
         return [it for it in self.acts if it.at <= at and (not kinds or it.what in kinds)]
 
 
-def lived(acts: Iterable[Act], zone: zoneinfo.ZoneInfo, end: dt.datetime) -> Member:
+def lived(acts: Iterable[Act], zone: zoneinfo.ZoneInfo, end: dt.datetime, *, high_cents: int = HIGH_CENTS) -> Member:
     """A member with all spells of all dimensions."""
     member = Member(sorted(acts, key=lambda it: it.at), zone, end)
     own = [it.at for it in member.acts if it.own]
     bought = [it.at for it in member.acts if it.what == "purchase"]
     member.spells["presence"] = _ladder(own, PRESENCE, end)
     member.spells["buying"] = _ladder(bought, BUYING, end)
-    moments = _moments(member)
-    for dimension, holds in (("activity", _blue), ("mood", _mood), ("rhythm", _rhythm)):
-        member.spells[dimension] = _spells(TIERS[dimension], moments, lambda at, holds=holds: holds(member, at))  # type: ignore[misc]
-    paths = _Path(member)
-    member.spells["path"] = _spells("path", moments, paths.holds)
-    value = _Value(member)
-    member.spells["value"] = _spells("value", moments, value.holds)
+    kinds = {it.what for it in member.acts}
+    paths, value = _Path(member), _Value(member, high_cents)
+    asked: dict[str, tuple[bool, Callable[[dt.datetime], bool]]] = {  # what it takes at least, and when it is so
+        "activity": (len(member.active) >= 6, partial(_blue, member)),
+        "mood": (bool(kinds & {"nps", "complaint"}), partial(_mood, member)),
+        "path": ("support" in kinds, paths.holds),
+        "value": (bool(value.spans), value.holds),
+        "rhythm": (len(member.active) > 20, partial(_rhythm, member)),
+    }
+    moments = _moments(member) if any(it for it, _ in asked.values()) else []
+    for dimension, (can_be, holds) in asked.items():
+        member.spells[dimension] = _spells(TIERS[dimension], moments, holds) if can_be else []
     return member
 
 
@@ -237,8 +243,8 @@ class _Path:
 class _Value:
     """Orders and closed months of high-value members, worked through in their order."""
 
-    def __init__(self, member: Member) -> None:
-        self.member = member
+    def __init__(self, member: Member, high_cents: int) -> None:
+        self.member, self.high_cents = member, high_cents
         self.spend: dict[int, int] = {}
         self.orders: dict[str, Act] = {}
         self.low: dict[str, tuple[dt.datetime, dt.datetime]] = {}  # reason -> from, until
@@ -275,7 +281,7 @@ class _Value:
         self.low[reason] = (begin, at + 60 * DAY)
 
     def _high(self, month: int) -> bool:
-        return sum(self.spend.get(it, 0) for it in range(month - 3, month)) >= 3 * HIGH_CENTS
+        return sum(self.spend.get(it, 0) for it in range(month - 3, month)) >= 3 * self.high_cents
 
     def _act(self, it: Act) -> None:
         month = self._month(it.at)

@@ -10,7 +10,8 @@ from processors import churn
 from processors.judgement import overall
 from processors.programme import Rules
 from schemas.facts import Fact, Ledger, Tier, TierEntered, TierLeft, TierMoved, TierVoided
-from schemas.programme import PresenceRules, TierRules
+from schemas.member import tier_codes
+from schemas.programme import TIERS, PresenceRules, TierRules
 from schemas.verdicts import Verdict
 from tests.processors.story import DAY, PROGRAMME, START, Story, an_action, tiers, told
 
@@ -184,3 +185,21 @@ def test_a_programme_may_say_which_own_actions_end_silence(
 def test_a_comeback_is_paid_for_any_own_action_whatever_ends_silence() -> None:
     story = told([(0, "login"), (40, "share")], NARROW)
     assert [fact.rule for _, _, fact in story.facts if isinstance(fact, Ledger)] == ["share", "comeback"]
+
+
+def test_all_tiers_held_can_be_counted_from_the_state_alone() -> None:
+    scored = {"score": 1}
+    opened = {"case_id": "c", "severity": "ordinary", "status": "opened"}
+    unresolved = {"case_id": "s", "severity": "ordinary", "status": "unresolved"}
+    steps: list[tuple[Any, ...]] = [
+        (0, "join", 0, {"region": "a region with a long name"}),
+        (0, "purchase"),
+        (1, "nps", 1, scored),
+        (1, "add_to_cart", 1, {"item_id": "i"}),
+        (1, "complaint", 1, opened),
+        (2, "support", 2, unresolved | {"status": "opened"}),
+        (3, "support", 3, unresolved),
+        (20, "tick"),
+    ]
+    assert [TIERS[code - 1] for code in tier_codes(told(steps).state)] == ["yellow", "red", "mood", "path"]
+    assert tier_codes(told(steps[:1]).state) == []

@@ -74,7 +74,7 @@ def of_states(settings: Settings) -> tuple[Totals, Cut]:
             for state in map(member.decode, states):
                 sums.update(issued=state.issued, active=state.active, pending=state.pending)
                 sums["spend"] += sum(amount for _, amount in member.SPEND.iter_unpack(state.spend))
-                held.update(TIERS[code - 1] for code in (state.presence, state.buying) if code)
+                held.update(TIERS[code - 1] for code in member.tier_codes(state))
     return _totals(sum(cut.values()), sums, held), cut
 
 

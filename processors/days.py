@@ -10,17 +10,20 @@ from __future__ import annotations
 import zlib
 
 from processors.activity import Weights, settle
-from schemas.member import CUSTOM, DAY_BITS, DAY_COUNTS, DAY_WEIGHTS, MemberState
+from schemas.member import ACTIVE_DAYS, CUSTOM, DAY_BITS, DAY_COUNTS, DAY_WEIGHTS, MemberState
 
 MESSAGES, SHARES = 0, 1  # the slots of a day in `counts`
 COUNT_MAX = 255
 ALL_BITS = (1 << DAY_BITS) - 1
+OLDER_BITS = (1 << ACTIVE_DAYS - DAY_BITS) - 1
 
 
 def roll(weights: Weights, state: MemberState, day: int) -> None:
     """Make `day` the member's `today`; call it only when `day > state.today` (a first action has today 0)."""
     shift = day - state.today
     state.today = day
+    if state.active_older or state.active_bits >> max(0, DAY_BITS - shift):
+        _roll_older(state, shift)
     if shift > DAY_BITS:
         state.active_bits = state.check_in_bits = state.check_in_run = 0
     else:
@@ -30,6 +33,16 @@ def roll(weights: Weights, state: MemberState, day: int) -> None:
     state.counts = moved(state.counts, shift, DAY_COUNTS)
     state.weights = moved(state.weights, shift, DAY_WEIGHTS)
     settle(weights, state)
+
+
+def _roll_older(state: MemberState, shift: int) -> None:
+    """Active days that leave the bitmap stand in the older one, until nobody asks for them."""
+    if shift >= ACTIVE_DAYS:
+        state.active_older = b""
+        return
+    days = int.from_bytes(state.active_older, "little") << DAY_BITS | state.active_bits
+    older = (days << shift) >> DAY_BITS & OLDER_BITS
+    state.active_older = older.to_bytes((older.bit_length() + 7) // 8, "little")
 
 
 def _roll_check_ins(state: MemberState, shift: int) -> None:

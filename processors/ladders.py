@@ -1,14 +1,17 @@
-"""The ladders of warning tiers, compiled from the programme: steps, their limits in ms, gravities, words.
+"""The dimensions of warning tiers: the ladders, compiled from the programme, and those that hold one tier or none.
 
-Presence and buying differ in the action they are counted from and in where the state holds the tier.
+Dimensions differ in where the state holds their tier; the ladders, presence and buying, also in the action that they
+are counted from.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
-from schemas.member import MemberState
-from schemas.programme import TIERS, Programme
+from processors.origins import names, origin, pack, unpack
+from schemas.member import BESIDE_TIER, Beside, MemberState
+from schemas.programme import BESIDE, TIERS, Programme
 from schemas.programme import Step as StepRule
 
 DAY_MS = 24 * 3_600_000
@@ -17,13 +20,17 @@ NAMES = ("", *TIERS)
 
 
 class Held(NamedTuple):
-    """A tier as the state holds it; `offset` and `place` (its index) name the fact that entered it."""
+    """A tier as the state holds it; `offset` and `place` (its index) name the fact that entered it.
+
+    `ended` is the latest moment at which one of several reasons ended; ladders have one, and leave it 0.
+    """
 
     code: int = 0
     at: int = 0
     offset: int = 0
     place: int = 0
     region: str = ""
+    ended: int = 0
 
 
 NONE = Held()
@@ -69,7 +76,8 @@ class Presence(Ladder):
         """The action it is counted from."""
         return state.last_present
 
-    def held(self, state: MemberState) -> Held:
+    @staticmethod
+    def held(state: MemberState) -> Held:
         """The tier held."""
         return Held(
             state.presence,
@@ -95,7 +103,8 @@ class Buying(Ladder):
         """The action it is counted from."""
         return state.last_purchase
 
-    def held(self, state: MemberState) -> Held:
+    @staticmethod
+    def held(state: MemberState) -> Held:
         """The tier held."""
         return Held(state.buying, state.buying_at, state.buying_offset, state.buying_index, state.buying_region)
 
@@ -106,6 +115,62 @@ class Buying(Ladder):
 
 
 AnyLadder = Presence | Buying
+
+
+class Aside(NamedTuple):
+    """A dimension that is no ladder: its tier may be held beside those of all others."""
+
+    number: int
+    dimension: str
+    code: int
+
+    def held(self, state: MemberState) -> Held:
+        """The tier held."""
+        rows = unpack(BESIDE_TIER, state.beside.tiers) if state.beside else ()
+        return next((_read(row, region) for row, region in rows if row[0] == self.number), NONE)
+
+    def hold(self, state: MemberState, held: Held) -> None:
+        """Put a tier, or none, into the state."""
+        beside = known(state)
+        others = [(row, region) for row, region in unpack(BESIDE_TIER, beside.tiers) if row[0] != self.number]
+        if held.code:
+            code, at, offset, place, region, ended = held
+            others.append(((self.number, code, at, offset, place, ended), origin((region,))))
+        beside.tiers = b"".join(pack(BESIDE_TIER, row, region) for row, region in sorted(others))
+
+
+AnyDimension = AnyLadder | Aside
+
+ASIDE = {name: Aside(number, name, CODES[tier]) for number, (name, tier) in enumerate(BESIDE.items(), 1)}
+BY_NUMBER = {of.number: of for of in ASIDE.values()}
+
+
+def _read(row: tuple[Any, ...], region: bytes) -> Held:
+    _, code, at, offset, place, ended = row
+    return Held(code, at, offset, place, names(region)[0], ended)
+
+
+def known(state: MemberState) -> Beside:
+    """What the state keeps beside the ladders, to be written to."""
+    if state.beside is None:
+        state.beside = Beside()
+    return state.beside
+
+
+def tidy(state: MemberState) -> None:
+    """Keep nothing where nothing is known."""
+    if state.beside == Beside():
+        state.beside = None
+
+
+def all_held(state: MemberState) -> Iterator[tuple[str, Held]]:
+    """Every tier held, by its dimension: the ladders first, then the others by their numbers."""
+    for ladder in (Presence, Buying):
+        if (held := ladder.held(state)).code:
+            yield ladder.dimension, held
+    if state.beside is not None:
+        for row, region in unpack(BESIDE_TIER, state.beside.tiers):
+            yield BY_NUMBER[row[0]].dimension, _read(row, region)
 
 
 class Ladders:

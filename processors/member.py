@@ -13,6 +13,7 @@ from processors import (
     activity,
     adjust,
     badges,
+    beside,
     churn,
     days,
     echoes,
@@ -25,12 +26,15 @@ from processors import (
     opening,
     orders,
     overlays,
+    path,
     points,
     redeem,
     referral,
     refund,
+    rhythm,
     rungs,
     tasks,
+    value_drop,
     waiting,
 )
 from processors.comeback import came_back
@@ -137,12 +141,14 @@ def wake(in_force: Rules, member: Member, clock: int, offset: int, index: int) -
     facts: list[Fact] = []
     state = member.state
     in_force = overlays.own(in_force, member.id, state, clock)
-    ids, later, until = state.ids, state.later, state.tasks_until
+    ids, later, until, watched = state.ids, state.later, state.tasks_until, beside.watched(state)
     state.later = LOOK  # a wake may show the member a new programme
     state.tasks_until = max(until, tasks.until(in_force, state))
+    beside.look_again(in_force, state, clock)
     gone = _forget(in_force, member, clock)
     wake_at = _settle(in_force, member, clock, offset, index, facts)
-    changed = bool(facts or gone) or ids is not state.ids or (later, until) != (state.later, state.tasks_until)
+    changed = bool(facts or gone) or ids is not state.ids or watched != beside.watched(state)
+    changed = changed or (later, until) != (state.later, state.tasks_until)
     return Decision(APPLIED, facts, wake_at, b"", gone, changed)
 
 
@@ -153,6 +159,7 @@ def _still_own(in_force: Rules, member: Member, clock: int) -> Rules:
     if now is not in_force:
         state.later = LOOK
         state.tasks_until = max(state.tasks_until, tasks.until(now, state))
+        beside.look_again(now, state, clock)
     return now
 
 
@@ -208,9 +215,14 @@ def _apply(
         own_entry = facts[ahead] if len(facts) > ahead else None
         levels.counted(in_force, state, action, moment, day, weight, own_entry, facts)
     if is_own(rules, action) if way.own is None else way.own:
+        if not state.active_bits >> state.today - day & 1:
+            beside.active_day(in_force, state, moment, day)
+        newer = moment.at > state.last_own
         if not 0 <= moment.at - state.last_own < rules.comeback_ms:
             came_back(rules, state, action, moment, facts)
         churn.silence_ended(in_force, state, action, moment, facts)
+        if newer and state.beside is not None:
+            rhythm.acted(in_force, state, action, moment, facts)
     if way.noted is not None:
         way.noted(in_force, state, action, moment, facts)
     told = len(facts)
@@ -293,6 +305,9 @@ def _order(
         refund.unpaid(rules, in_force, state, key, action, moment, facts)
     levels.given(in_force, state, action, moment, told, facts)
     levels.bought(in_force, state, action, moment, entry.spend, facts)
+    if state.beside is not None:
+        path.bought(in_force, state, action, moment, facts)
+    value_drop.ordered(in_force, state, order, action, moment, facts)
     return APPLIED
 
 
@@ -440,11 +455,12 @@ LATER: tuple[waiting.Kind, ...] = (
     waiting.Kind(badges.next_due, badges.fall_due),
     waiting.Kind(holds.next_due, holds.fall_due),
     waiting.Kind(levels.next_due, levels.fall_due),
+    waiting.Kind(beside.next_due, beside.fall_due),
 )
 """What waits beside points and tiers, in the order in which things of one moment fall due."""
 
 
-refund.FOLLOWS += [first_order.refunded, tasks.refunded, rungs.refunded, levels.refunded]
+refund.FOLLOWS += [first_order.refunded, tasks.refunded, rungs.refunded, levels.refunded, value_drop.refunded]
 
 
 HEARD: dict[type[AnyDerived], Callable[[Rules, MemberState, Any, Moment, list[Fact]], None]] = {

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from processors import churn, factors, holds, levels, referral
+from processors import beside, churn, factors, holds, levels, referral
 from processors.decision import about
+from processors.judgement import home_region
 from schemas.actions import Action, Join, Leave, Profile
 from schemas.facts import AccountClosed, Fact, RegionChanged
 from schemas.member import NEVER, MemberState
@@ -22,7 +23,7 @@ def profile(in_force: Rules, state: MemberState, action: Profile, moment: Moment
         state.phone_hash = action.phone_hash
         holds.has_phone(state, in_force, action.phone_hash)
     if action.home_region and (moment.at, action.home_region) > (state.profile_at, state.profile_region):
-        before = churn.home_region(state)
+        before = home_region(state)
         state.profile_at, state.profile_region = moment.at, action.home_region
         _moved(in_force, state, action, moment, before, facts)
 
@@ -33,7 +34,7 @@ def join(in_force: Rules, state: MemberState, action: Join, moment: Moment, fact
     if not first:
         referral.joined(in_force, state, action, moment, facts)
     if not first or at < first or (at == first and action.region > state.join_region):
-        before = churn.home_region(state)
+        before = home_region(state)
         state.join_at, state.join_region = at, action.region
         state.tasks_until = NEVER  # it begins the tasks of who joined
         levels.look_again(state)
@@ -42,7 +43,7 @@ def join(in_force: Rules, state: MemberState, action: Join, moment: Moment, fact
 
 def _moved(in_force: Rules, state: MemberState, action: Action, moment: Moment, before: str, facts: list[Fact]) -> None:
     """Tell that the home region is another one now: boards take the member's sums along."""
-    home = churn.home_region(state)
+    home = home_region(state)
     if home != before:
         fact = RegionChanged(
             member_id=action.member_id,
@@ -60,3 +61,4 @@ def leave(in_force: Rules, state: MemberState, action: Leave, moment: Moment, fa
         fact = AccountClosed(member_id=action.member_id, effective_at=moment.at, decided_at=moment.clock)
         facts.append(about(fact, in_force, action))
         churn.closed(in_force, state, action, moment, facts)
+        beside.closed(in_force, state, action, moment, facts)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Struct
 
-from processors import churn, first_order, ledger, level_judge, levels, orders
+from processors import churn, first_order, ledger, level_judge, levels, orders, profiling, value_drop
 from processors.decision import about
 from processors.origins import origin
 from processors.waiting import changed
@@ -90,6 +90,10 @@ def brought(
     state.tasks_until = NEVER  # the windows of tasks begin with its joining
     _first_own(state, now.last_action)
     churn.brought(in_force, state, action, now.last_action, now.last_purchase, moment, facts)
+    for it in now.consents:
+        if it.purpose == profiling.PURPOSE:
+            profiling.brought(in_force, state, action, it.at, moment, facts, granted=it.granted)
+    value_drop.look_again(in_force, state, moment.clock)
     level_judge.brought(levels.looked(in_force, state, action, moment, facts), now.level, now.level_since)
     changed(state)
     return Verdict.APPLIED

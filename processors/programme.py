@@ -20,6 +20,7 @@ from processors.ladders import Ladders
 from processors.overlays import Variants
 from processors.rungs import Ladder
 from processors.standards import Levels
+from processors.warnings import Warnings
 from schemas.actions import ACTIONS, Action, CheckIn, Custom, Message, Share
 from schemas.facts import Ledger, Score
 from schemas.programme import Programme, ProgrammeError, parse
@@ -59,6 +60,7 @@ class Rules:
         self.future_ms = programme.future_minutes * MINUTE_MS
         self.activity = Weights(programme)
         self.ladders = Ladders(programme)
+        self.warnings = Warnings(programme)
         self.tasks = Plans(programme)
         self.ladder = Ladder(programme)
         self.badges = Badges(programme, self.activity)

@@ -14,8 +14,8 @@ import msgspec
 from msgspec import Struct
 
 from processors import levels
-from processors.churn import home_region
 from processors.control import series
+from processors.judgement import home_region
 from processors.programme import Rules
 from processors.value import value_class
 from processors.versions import inserted

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
 from processors.orders import spend_by_month
-from processors.programme import Rules
 from schemas.member import MemberState
+
+if TYPE_CHECKING:
+    from processors.programme import Rules
 
 CLASSES = ("core", "high", "other")
 """From the most valuable on."""
+
+
+def is_high(rules: Rules, spend: Mapping[int, int], month: int) -> bool:
+    """Whether who spent so much by month is high-value, or core, in a month."""
+    value = rules.programme.value
+    total = sum(spend.get(it, 0) for it in range(month - value.months, month))
+    return total >= value.high * value.months * rules.minor_units
 
 
 def value_class(rules: Rules, state: MemberState, clock: int) -> str:

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from processors import badges, churn, echoes, membership, notes, points, rungs
+from processors import badges, churn, echoes, membership, mood, notes, path, points, profiling, rungs
 from schemas.actions import (
     Action,
+    AddToCart,
+    Browse,
     Comment,
     Complaint,
+    Consent,
     Content,
     Custom,
     Join,
@@ -19,6 +22,7 @@ from schemas.actions import (
     Like,
     Live,
     Message,
+    Nps,
     Profile,
     Purchase,
     Share,
@@ -44,6 +48,12 @@ NOTED: dict[type[Action], Noted] = {
     Like: echoes.reacted,
     Comment: echoes.reacted,
     Share: echoes.reacted,
+    Browse: path.browsed,
+    AddToCart: path.carted,
+    Nps: mood.scored,
+    Complaint: mood.complained,
+    Support: path.supported,
+    Consent: profiling.told,
 }
 """What an accepted action of a kind says of the member beside its points."""
 SAYS_WEIGHT = frozenset((Message, Live, Custom))

@@ -111,7 +111,8 @@ class AccountClosed(OfAction, tag="account.closed", kw_only=True):
 class Tier(Fact, kw_only=True):
     """The head of every fact about a warning tier: which dimension and tier, and the overall tier after it.
 
-    `overall` is the gravest tier held afterwards ("" = none), `overall_since` the moment that one was entered.
+    `overall` is the gravest tier held afterwards ("" = none), `overall_since` the moment that one was entered; `held`
+    are all of them: dimension, tier, moment entered.
     """
 
     dimension: str
@@ -119,12 +120,14 @@ class Tier(Fact, kw_only=True):
     region: str = ""
     overall: str = ""
     overall_since: int = 0
+    held: tuple[tuple[str, str, int], ...] = ()
 
 
 class TierEntered(Tier, tag="tier.entered", kw_only=True):
-    """A tier became true at `effective_at`, without any event. `silent_since` is the action it is counted from.
+    """A tier became true at `effective_at`. `silent_since` is the action it is counted from.
 
-    One that an opening `brought` along was due already: it fires no step.
+    One that an opening `brought` along was due already: it fires no step. `ends_at` is when it is left if nothing
+    happens (0 = not by itself).
     """
 
     silent_since: int
@@ -135,6 +138,7 @@ class TierEntered(Tier, tag="tier.entered", kw_only=True):
     activity_index: int = 0
     unsure: bool = False
     brought: bool = False
+    ends_at: int = 0
 
 
 class TierLeft(Tier, tag="tier.left", kw_only=True):

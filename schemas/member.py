@@ -13,7 +13,7 @@ import struct
 import msgspec
 from msgspec import Struct
 
-STATE_VERSION = 3
+STATE_VERSION = 4
 
 LOT = struct.Struct("<QQB")  # end, active points, bits of the warnings passed
 PENDING = struct.Struct("<QHQQI")  # due, earning month, points, offset and index of the entry that earned it
@@ -67,10 +67,31 @@ NEVER = 2**62
 REFERRED = struct.Struct("<8s")  # the first order as the referrer knows it
 ECHO_DAYS = struct.Struct("<HH")  # programme day, answers and comments of others on it
 ECHO_FROM = struct.Struct("<HI")  # newest day on which a member answered, crc32 of its id
+BESIDE_TIER = struct.Struct("<BBQQIQ")  # dimension and tier by their numbers, moment entered, offset and index of the
+# fact, the latest moment at which one of its reasons ended; the home region as `processors.origins` adds names
+REASON = struct.Struct("<BB8sQQ")  # dimension, kind, which one, moments [from, until), until 0 = not known
+CASE = struct.Struct("<8sBBQQQQ")  # hash of case_id, kind, severity; moments: opened, resolved, unresolved, and the
+# latest cart or browsing before it was opened
+BROWSED = struct.Struct("<Q")  # moment of a browse
 
 DAY_WEIGHTS = 57  # days that the activity score looks back
 DAY_COUNTS = 32  # days for which caps are remembered: the horizon and the day it begins in
 DAY_BITS = 64  # days in a bitmap; bit i is the day i days before `today`
+ACTIVE_DAYS = 400  # days of which it is known whether they were active: the newest in `active_bits`
+BROWSED_MOST = 10  # browses a programme may ask for
+
+
+class Beside(Struct, array_like=True, gc=False):
+    """What is known of warnings beside the ladders; most members have none of it."""
+
+    tiers: bytes = b""  # rows of BESIDE_TIER
+    reasons: bytes = b""  # rows of REASON
+    cases: bytes = b""  # rows of CASE, in the order of arrival
+    score: int = 0  # the last one given x 10
+    score_at: int = 0
+    profiling_at: int = 0  # the latest consent to profiling
+    profiling: int = 0  # 1 = refused
+    month: int = 0  # the next month at whose close its spend is judged
 
 
 class MemberState(Struct, array_like=True, gc=False):
@@ -211,6 +232,24 @@ class MemberState(Struct, array_like=True, gc=False):
     opened_joined: int = 0  # the `joined_at` it brought along
     messages_before: bytes = b""  # rows of MESSAGE_DAY: the days before that of `messages_day`, the latest first
     excluded: bytes = b""  # rows of EXCLUDED: orders of the list with lines that did not count
+    # warnings beside the ladders
+    active_older: bytes = b""  # bitmap of the days just older than `active_bits`, little endian
+    blue_day: int = 0  # at no day's end before that one blue changes without an action; 0 = at none
+    rhythm: int = 0  # days of silence after which rhythm comes; 0 = never
+    carted: int = 0  # the latest add_to_cart
+    browsed: bytes = b""  # rows of BROWSED: the latest, the newest first
+    beside: Beside | None = None
+
+
+def tier_codes(state: MemberState) -> list[int]:
+    """The numbers of all warning tiers held, from 1, for whoever only counts them."""
+    rows, at = state.beside.tiers if state.beside else b"", 0
+    codes = [code for code in (state.presence, state.buying) if code]
+    while at < len(rows):  # a row ends with the length of what names its region, and that
+        codes.append(BESIDE_TIER.unpack_from(rows, at)[1])
+        at += BESIDE_TIER.size
+        at += 2 + int.from_bytes(rows[at : at + 2], "little")
+    return codes
 
 
 encode = msgspec.msgpack.Encoder().encode

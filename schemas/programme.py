@@ -27,6 +27,7 @@ from schemas.part import Part as Part
 from schemas.programme_text import ProgrammeError as ProgrammeError
 from schemas.programme_text import Several, Text, load
 from schemas.tasks import Badge, LadderRules, Task, TaskName
+from schemas.warnings import ActivityWarning, MoodWarning, PathWarning, RhythmWarning, ValueWarning
 from schemas.zones import zone as zone_of
 from schemas.zones import zones
 
@@ -93,12 +94,20 @@ TIERS = (
 
 Ladder = Annotated[tuple[Step, ...], Field(min_length=1, max_length=16, strict=False)]
 
+BESIDE = {"activity": "blue", "mood": "mood", "path": "path", "value": "value", "rhythm": "rhythm"}
+"""The tier of each dimension that is no ladder, numbered from 1 in the state: new ones go last."""
+
 
 class TierRules(Part):
-    """The warning tiers: ladders by silence and by time since the last purchase; gravity, ascending."""
+    """The warning tiers: ladders by silence and by time since the last purchase, others beside them; gravity."""
 
     presence: Ladder
     buying: Ladder
+    activity: ActivityWarning
+    mood: MoodWarning
+    path: PathWarning
+    value: ValueWarning
+    rhythm: RhythmWarning
     gravity: Annotated[tuple[str, ...], Field(strict=False)]
 
     @field_validator("presence", "buying")
@@ -118,8 +127,8 @@ class TierRules(Part):
         if unknown := [name for name in dict.fromkeys(value) if name not in TIERS]:
             wrong.append(((), f"no such tier: {', '.join(unknown)}; known: {', '.join(TIERS)}"))
         wrong += [((place,), f"{name} is named twice") for place, name in enumerate(value) if name in value[:place]]
-        steps = [step for ladder in ("presence", "buying") for step in info.data.get(ladder, ())]
-        wrong += [((), f"{step.tier} is missing in gravity") for step in steps if step.tier not in value]
+        steps = [step.tier for ladder in ("presence", "buying") for step in info.data.get(ladder, ())]
+        wrong += [((), f"{tier} is missing in gravity") for tier in (*steps, *BESIDE.values()) if tier not in value]
         if wrong:
             raise Several(wrong)
         return value
@@ -202,6 +211,7 @@ class Limits(Part):
     block_offsets: Annotated[int, Field(ge=1_000, le=10_000_000)]
     task_rows: Annotated[int, Field(ge=0, le=100)]
     ladder_rows: Annotated[int, Field(ge=2, le=200)]
+    case_rows: Annotated[int, Field(ge=1, le=200)]
     rule_letters: Annotated[int, Field(ge=0, le=1_000)]
     rule_window_offsets: Annotated[int, Field(ge=100)]
 

@@ -118,7 +118,7 @@ BODY_ONLY = frozenset(
     amount first_amount by approved_by lots left values needed begins ends promise_id benefit title redeem_id repeats
     reward until missing home_before hold_id scope base_level bonus net_spend growth missed_days next_level falls_at
     invited_member_id
-    operator batch_id refers_to brought why
+    operator batch_id refers_to brought why held
     """.split()
 )
 

@@ -15,8 +15,10 @@ from processors import overlays
 from processors.calendar import Calendar
 from processors.programme import Rules
 from schemas.actions import Action, name_of
+from schemas.arithmetic import arithmetic
 from schemas.facts import Fact, Ledger
 from schemas.member import MemberState
+from schemas.programme import BESIDE
 from schemas.verdicts import Verdict
 from schemas.words import (
     BALANCES,
@@ -29,7 +31,6 @@ from schemas.words import (
     VERDICTS,
     WHY,
     Words,
-    arithmetic,
     say,
 )
 from schemas.zones import zone
@@ -187,7 +188,8 @@ class Explainer:
 
     def _other(self, fact: Fact) -> Line:
         kind = kind_of(fact)
-        words = FACTS.get(kind)
+        words = FACTS.get(f"{kind}.beside") if getattr(fact, "dimension", "") in BESIDE else None
+        words = words or FACTS.get(kind)
         label = LABEL_OF.get(kind.partition(".")[0], "not" if kind in TOLD_BY_FACT else "told")
         because = arithmetic(str(getattr(fact, "because", "")), self.lang)
         if words is None:
@@ -229,6 +231,7 @@ class Explainer:
         reason = str(getattr(fact, "reason", ""))
         why = WHY.get(f"{reason}.{kind_of(fact)}") or WHY.get(reason)
         found["why"] = self._say(why) if why else reason
+        found["said"] = arithmetic(reason, self.lang)
         found["reached"] = self._reached(fact)
         return found
 
@@ -261,7 +264,10 @@ class Explainer:
         lines += [self._not("window_closed", task=name, until=plain(at)) for name, at in it.missed.items()]
         for tier in it.tiers:
             dimension = self._name(tier.dimension)
-            if tier.next_tier:
+            if tier.why_not:
+                numbers = tier.numbers | {"dimension": dimension}
+                lines.append(self._not(f"not_in_tier.{tier.why_not}", **numbers))
+            elif tier.next_tier:
                 since, at = plain(tier.counted_from), plain(tier.next_at)
                 lines.append(self._not("not_in_tier", tier=tier.next_tier, since=since, at=at, dimension=dimension))
             elif not tier.tier:

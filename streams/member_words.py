@@ -14,8 +14,7 @@ from msgspec import Struct
 
 from processors import activity, badges, days, held, overlays, tasks
 from processors.calendar import Calendar
-from processors.churn import home_region, overall
-from processors.ladders import NAMES, AnyLadder
+from processors.judgement import home_region, overall
 from processors.lots import by_end
 from processors.opening import opened
 from processors.orders import spend_by_month
@@ -27,10 +26,12 @@ from schemas import member as member_codec
 from schemas import partition as partition_codec
 from schemas.member import ORDER, PENDING, MemberState
 from schemas.settings import Settings
+from schemas.words import REASONS, say
 from schemas.zones import zone
 from streams.errors import StateLost, UsageError
 from streams.level_words import Level, level_of, level_words
 from streams.store import StateStore
+from streams.tier_words import Tier, tiers_of
 
 MONTHS_SHOWN = 12
 REDEMPTIONS_SHOWN = 5
@@ -62,18 +63,6 @@ class Brought(Struct, frozen=True):
     level: str
     at: str
     by: str  # the file and its row
-
-
-class Tier(Struct, frozen=True):
-    """A dimension of warning tiers: what is held, and what comes if nothing happens. `tier` "" = none."""
-
-    dimension: str
-    tier: str
-    since: str
-    because: str
-    counted_from: str  # the action that time is counted from
-    next_tier: str
-    next_at: str
 
 
 class TaskShown(Struct, frozen=True):
@@ -191,7 +180,7 @@ def shown(
         level=level_of(rules, state, clock, lambda ms: text_of(calendar, ms)),
         overall=tier,
         overall_since=text_of(calendar, since),
-        tiers=[_tier(ladder, state, calendar) for ladder in (rules.ladders.presence, rules.ladders.buying)],
+        tiers=tiers_of(rules, state, clock, lambda ms: text_of(calendar, ms)),
         streak=streak,
         streak_until=until,
         first_action=text_of(calendar, state.first_own),
@@ -240,22 +229,6 @@ def _redeemed(row: Redemption, calendar: Calendar) -> Redeemed:
 def _brought(state: MemberState, calendar: Calendar) -> Brought | None:
     it = opened(state)
     return Brought(it.points, it.debt, it.level, text_of(calendar, it.at), it.event_id) if it else None
-
-
-def _tier(ladder: AnyLadder, state: MemberState, calendar: Calendar) -> Tier:
-    held, anchor = ladder.held(state), ladder.anchor(state)
-    running = anchor > state.closed_at
-    step = ladder.next[held.code] if running else None
-    reason = next((it.reason for it in ladder.steps if it.code == held.code), "")
-    return Tier(
-        dimension=ladder.dimension,
-        tier=NAMES[held.code],
-        since=text_of(calendar, held.at),
-        because=reason,
-        counted_from=text_of(calendar, anchor) if running else "",
-        next_tier=NAMES[step.code] if step else "",
-        next_at=text_of(calendar, anchor + step.after) if step else "",
-    )
 
 
 def _streak(state: MemberState, calendar: Calendar, clock: int) -> tuple[int, str]:
@@ -383,8 +356,12 @@ def _tier_words(tier: Tier) -> str:
         text += f"; the last was {plain(tier.counted_from)}" if tier.tier else ""
     if tier.next_tier:
         text += f". If nothing happens, {tier.next_tier} on {plain(tier.next_at)}"
+    elif tier.ends_at:
+        text += f". If nothing happens, it is left on {plain(tier.ends_at)}"
     elif tier.tier and tier.counted_from:
         text += ". No graver tier follows"
+    elif tier.why_not:
+        text += f": {say(REASONS[f'not_in_tier.{tier.why_not}'], 'en', **tier.numbers)}"
     return text
 
 

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from processors.aggregate import Buckets
 from processors.ladders import NAMES
 from processors.lots import by_end
 from processors.member import Member, Moment, decide, wake
 from processors.programme import Rules
 from schemas.actions import Purchase
-from schemas.facts import Fact, Ledger, TierEntered, TierLeft
+from schemas.facts import Fact, Ledger, Tier, TierEntered, TierLeft
 from schemas.member import SPEND, MemberState
 from schemas.programme import parse
-from tests.oracles.cdnow import END, Expected, Order, Spell, comebacks, expected, lot_ends, ms, oracle, read
+from tests.oracles.cdnow import END, NEW_YORK, Expected, Order, Spell, comebacks, expected, lot_ends, ms, oracle, read
+from tests.oracles.warnings import Act, lived, overall
 
 SAMPLE = Path("tests/data/cdnow_sample.txt")
 RULES = Rules(parse(Path("schemas/programmes/cdnow.yaml").read_text()), 1, 0)
@@ -136,6 +139,7 @@ def test_the_sample_is_the_one_everybody_knows() -> None:
 def ruled(orders: list[Order]) -> tuple[MemberState, list[Fact]]:
     """The member as the rules leave it, looked at only when it buys and at the end."""
     member, facts, wake_at = Member(orders[0].member_id, MemberState()), list[Fact](), 0
+    buckets = Buckets("cdnow", 0)  # active days are marked by it
     for offset, order in enumerate(orders):
         at = ms(order.at)
         if 0 < wake_at <= at:
@@ -150,6 +154,7 @@ def ruled(orders: list[Order]) -> tuple[MemberState, list[Fact]]:
             currency="USD",
         )
         decision = decide(RULES, RULES, bytes(16), member, action, Moment(at, at, offset, 100))
+        buckets.count(RULES, member.state, action, at, offset, decision)
         facts += decision.facts
         wake_at = decision.wake_at
     if 0 < wake_at <= ms(END):
@@ -194,3 +199,38 @@ def test_the_rules_agree_with_the_oracle_on_every_customer() -> None:
         assert sum(f.points for f in facts if isinstance(f, Ledger)) == want.issued
         held = [s.tier for s in want.buying if s.left is None] or [""]
         assert NAMES[state.buying] == held[0]
+
+
+def joined(spells: list[tuple[str, int, int | None]]) -> list[tuple[str, int, int | None]]:
+    """Orders of one moment may end a tier and begin it: held throughout; or begin and end it: not held at all."""
+    found: list[tuple[str, int, int | None]] = []
+    for tier, entered, left in spells:
+        if found and found[-1][2] == entered:
+            tier, entered, _ = found.pop()
+        if left != entered:
+            found.append((tier, entered, left))
+    return found
+
+
+def test_the_overall_tier_of_every_customer_is_the_oracles() -> None:
+    """Also with blue, value and rhythm beside the ladders, as far as buyers of the sample come to that."""
+    by_member: dict[str, list[Order]] = {}
+    for order in read(SAMPLE.read_text().splitlines()):
+        by_member.setdefault(order.member_id, []).append(order)
+    found: Counter[str] = Counter()
+    for member_id, orders in by_member.items():
+        acts = [Act(it.at, "purchase", order=it.event_id, cents=it.cents) for it in orders]
+        member = lived(acts, NEW_YORK, END, high_cents=70_00)
+        told_of = ruled(orders)[1]
+        facts = [fact for fact in told_of if isinstance(fact, Tier)]
+        for dimension, spells in member.spells.items():
+            wanted = [(it.tier, ms(it.entered), ms(it.left) if it.left else None) for it in spells]
+            told = spells_of(told_of, dimension)
+            assert (told if dimension in ("presence", "buying") else joined(told)) == wanted, (member_id, dimension)
+            found[dimension] += len(wanted)
+        for fact, following in zip(facts, [*facts[1:], None], strict=True):
+            if following is None or following.effective_at > fact.effective_at:
+                tier, since = overall(member, dt.datetime.fromtimestamp(fact.effective_at / 1000, dt.UTC))
+                assert fact.overall == tier, member_id
+                assert since is None or fact.overall_since == ms(since) or tier == "value", member_id
+    assert found["value"] > 50, found

@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from processors import churn
+from processors.judgement import overall
 from processors.programme import Rules
 from schemas.facts import Fact, Ledger, Tier, TierEntered, TierLeft, TierMoved, TierVoided
-from schemas.programme import PresenceRules, TierRules
+from schemas.member import tier_codes
+from schemas.programme import TIERS, PresenceRules, TierRules
 from schemas.verdicts import Verdict
 from tests.processors.story import DAY, PROGRAMME, START, Story, an_action, tiers, told
 
@@ -33,6 +35,7 @@ def test_an_entry_says_why_since_when_and_what_comes_next() -> None:
         region="hk",
         overall="yellow",
         overall_since=START + 7 * DAY,
+        held=(("presence", "yellow", START + 7 * DAY),),
         silent_since=START,
         reason="7 d without an own action",
         next_tier="L1",
@@ -56,8 +59,8 @@ def test_a_tier_left_names_its_entry_and_the_action() -> None:
 
 def test_the_overall_tier_is_the_gravest_held_with_its_own_moment() -> None:
     story = told([(0, "purchase"), (40, "tick"), (41, "login")])
-    overall = [(f.tier, f.overall, (f.overall_since - START) // DAY) for f in tier_facts(story) if isinstance(f, Tier)]
-    assert overall == [
+    told_as = [(f.tier, f.overall, (f.overall_since - START) // DAY) for f in tier_facts(story) if isinstance(f, Tier)]
+    assert told_as == [
         ("yellow", "yellow", 7),
         ("red", "red", 14),
         ("yellow", "L1", 30),
@@ -68,7 +71,7 @@ def test_the_overall_tier_is_the_gravest_held_with_its_own_moment() -> None:
         ("L2", "L2", 38),
         ("L2", "light", 30),
     ]
-    assert churn.overall(story.rules, story.state) == ("light", START + 30 * DAY)
+    assert overall(story.rules, story.state) == ("light", START + 30 * DAY)
 
 
 def test_a_member_in_no_tier_has_no_overall_tier() -> None:
@@ -182,3 +185,21 @@ def test_a_programme_may_say_which_own_actions_end_silence(
 def test_a_comeback_is_paid_for_any_own_action_whatever_ends_silence() -> None:
     story = told([(0, "login"), (40, "share")], NARROW)
     assert [fact.rule for _, _, fact in story.facts if isinstance(fact, Ledger)] == ["share", "comeback"]
+
+
+def test_all_tiers_held_can_be_counted_from_the_state_alone() -> None:
+    scored = {"score": 1}
+    opened = {"case_id": "c", "severity": "ordinary", "status": "opened"}
+    unresolved = {"case_id": "s", "severity": "ordinary", "status": "unresolved"}
+    steps: list[tuple[Any, ...]] = [
+        (0, "join", 0, {"region": "a region with a long name"}),
+        (0, "purchase"),
+        (1, "nps", 1, scored),
+        (1, "add_to_cart", 1, {"item_id": "i"}),
+        (1, "complaint", 1, opened),
+        (2, "support", 2, unresolved | {"status": "opened"}),
+        (3, "support", 3, unresolved),
+        (20, "tick"),
+    ]
+    assert [TIERS[code - 1] for code in tier_codes(told(steps).state)] == ["yellow", "red", "mood", "path"]
+    assert tier_codes(told(steps[:1]).state) == []

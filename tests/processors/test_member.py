@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from processors import identity
-from processors.churn import home_region
+from processors.judgement import home_region
 from processors.member import Member, Moment, decide, is_own, wake
 from processors.programme import Rules
 from schemas import facts as fact_codec

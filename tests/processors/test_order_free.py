@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from processors import activity
-from processors.churn import home_region
+from processors.judgement import home_region
 from processors.lots import by_end
 from processors.orders import spend_by_month
 from processors.programme import Rules

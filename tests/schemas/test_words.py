@@ -13,9 +13,10 @@ import pytest
 
 from schemas import records, words
 from schemas.actions import ACTIONS
+from schemas.arithmetic import ARITHMETIC, arithmetic
 from schemas.facts import HOLD_ENDS, KINDS
 from schemas.verdicts import Reason, Verdict
-from schemas.words import ARITHMETIC, FACTS, LANGUAGES, NAMES, REASONS, REFUSED, VERDICTS, WHY, Words, arithmetic, say
+from schemas.words import FACTS, LANGUAGES, NAMES, REASONS, REFUSED, VERDICTS, WHY, Words, say
 
 CATALOGUES = {name: part for name, part in vars(words).items() if isinstance(part, dict) and name.isupper()}
 TEXTS = [

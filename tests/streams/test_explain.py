@@ -7,12 +7,14 @@ import re
 from collections import Counter
 from collections.abc import AsyncIterator
 from functools import cache
+from typing import Any
 
 import pytest
 
 from processors.output import Output
 from schemas import facts as fact_codec
 from schemas import words
+from schemas.arithmetic import arithmetic
 from schemas.facts import Fact, Ledger, TierEntered
 from schemas.programme import RULES
 from schemas.records import Record
@@ -67,6 +69,69 @@ async def test_tiers_are_told_as_they_came_and_went() -> None:
         "yellow (presence) entered on 2026-03-09 12:00:00+08:00: nothing since 2026-03-02 12:00:00+08:00",
         "yellow (presence) left on 2026-03-11 00:00:00+08:00: an own action",
     ]
+
+
+BESIDE: list[tuple[str, list[tuple[Any, ...]], str, str]] = [
+    (
+        "mood",
+        [(0.5, "nps", 0.5, {"score": 3}), (1, "nps", 1, {"score": 9})],
+        "mood (mood) entered on 2026-03-02 12:00:00+08:00: a satisfaction of 30, under 40",
+        "于 2026-03-02 12:00:00+08:00 进入 mood（情绪）：满意度 30，低于 40",
+    ),
+    (
+        "complaint",
+        [(0.5, "complaint", 0.5, {"case_id": "c", "severity": "serious", "status": "opened"}), (4, "tick")],
+        "mood (mood) entered on 2026-03-05 12:00:00+08:00: serious complaint, not resolved in 72 h",
+        "于 2026-03-05 12:00:00+08:00 进入 mood（情绪）：严重投诉 72 小时未解决",
+    ),
+    (
+        "blue",
+        [*((day + 0.5, "login") for day in range(14)), (24, "tick")],
+        "blue (activity) entered on 2026-03-26 00:00:00+08:00: 4 active days of the last 14, 10 of the 14 before",
+        "于 2026-03-26 00:00:00+08:00 进入 blue（活跃）：最近 14 天活跃 4 天，之前 14 天活跃 10 天",
+    ),
+    (
+        "rhythm",
+        [*((day + 0.5, "login") for day in range(21)), (24, "tick")],
+        "rhythm (own rhythm) entered on 2026-03-26 00:00:00+08:00: 3 days without an own action, as long as 95% of "
+        "the gaps before",
+        "于 2026-03-26 00:00:00+08:00 进入 rhythm（自身节奏）：3 天无本人行为，已达此前 95% 的间隔",
+    ),
+    (
+        "path",
+        [
+            (0.5, "add_to_cart", 0.5, {"item_id": "i"}),
+            (1, "support", 1, {"case_id": "s", "severity": "ordinary", "status": "opened"}),
+            (2, "support", 2, {"case_id": "s", "severity": "ordinary", "status": "unresolved"}),
+        ],
+        "path (path) entered on 2026-03-04 00:00:00+08:00: a support case is unresolved, and what was wanted before it "
+        "was not bought",
+        "于 2026-03-04 00:00:00+08:00 进入 path（路径）：客服工单未解决，且此前有意购买而未购买",
+    ),
+    (
+        "order",
+        [*((day, "purchase", day, {"amount": 30_000}) for day in range(5)), (35, "purchase", 35, {"amount": 20_999})],
+        "value (value) entered on 2026-04-06 00:00:00+08:00: an order of 209.99 is under 70% of 300.00, the median of "
+        "the 5 before",
+        "于 2026-04-06 00:00:00+08:00 进入 value（价值）：订单 209.99，低于此前 5 单中位数 300.00 的 70%",
+    ),
+    (
+        "month",
+        [*((day, "purchase", day, {"amount": 100_000}) for day in (0, 31, 61)), (121, "tick")],
+        "value (value) entered on 2026-07-01 00:00:00+08:00: a month of 0.00 is under 70% of 1000.00, the median of "
+        "the 3 before",
+        "于 2026-07-01 00:00:00+08:00 进入 value（价值）：月消费 0.00，低于此前 3 个月中位数 1000.00 的 70%",
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "steps", "en", "zh"), BESIDE, ids=[row[0] for row in BESIDE])
+async def test_why_a_tier_beside_the_ladders_was_entered(
+    name: str, steps: list[tuple[Any, ...]], en: str, zh: str
+) -> None:
+    for lang, text in (("en", en), ("zh", zh)):
+        told, _, _ = await Life(steps).read(lang)
+        assert text in [line.text for one in told for line in one.lines], [line for one in told for line in one.lines]
 
 
 async def test_a_fact_of_somebody_else_is_refused() -> None:
@@ -126,7 +191,7 @@ def test_every_arithmetic_of_the_golden_log_has_chinese() -> None:
         fact.because for fact in golden().facts if isinstance(fact, Ledger) and not (fact.reason and not fact.points)
     }
     assert len(said) > 50
-    assert {text for text in said if not re.search(r"[\u4e00-\u9fff]", words.arithmetic(text, "zh"))} == set()
+    assert {text for text in said if not re.search(r"[\u4e00-\u9fff]", arithmetic(text, "zh"))} == set()
 
 
 def test_every_reason_of_the_golden_log_was_found_in_the_code() -> None:

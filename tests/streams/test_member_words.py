@@ -198,6 +198,9 @@ def test_the_same_as_data() -> None:
         "counted_from": "2026-03-02T12:00:00+08:00",
         "next_tier": "L1",
         "next_at": "2026-04-01T12:00:00+08:00",
+        "ends_at": "",
+        "why_not": "",
+        "numbers": {},
     }
     assert data["as_of"] == dt.datetime.fromtimestamp((START + 8 * DAY) / 1000, RULES_ZONE).isoformat()
     assert msgspec.json.encode(data)

@@ -306,6 +306,68 @@ NOW_TABLE += [
     ),
 ]
 
+CART: Step = (0.5, "add_to_cart", 0.5, {"item_id": "i-1"})
+SUPPORTED: list[Step] = [
+    (at, "support", at, {"case_id": "s", "severity": "ordinary", "status": status})
+    for at, status in ((1, "opened"), (2, "unresolved"))
+]
+REFUSES: Step = (
+    *(0.6, "consent", 0.6),
+    {"purpose": "profiling", "contact_channel": "all", "granted": False, "text_version": "v1"},
+)
+
+NOW_TABLE += [
+    (
+        "not_in_tier.profiling",
+        [POOR, REFUSES],
+        "no own rhythm tier: the member refused profiling",
+        "无自身节奏层级：会员拒绝画像分析",
+    ),
+    (
+        "not_in_tier.activity",
+        [POOR],
+        "not in blue: 1 active days of the last 14, 0 of the 14 before; of 6 or more it takes a fall to 50% or less",
+        "不在 blue：最近 14 天活跃 1 天，之前 14 天活跃 0 天；须之前不少于 6 天且降至 50% 以下（含）",
+    ),
+    (
+        "not_in_tier.mood",
+        [POOR],
+        "not in mood: no last satisfaction under 40, and no complaint is open",
+        "不在 mood：最近满意度不低于 40 或无评分，且无未解决的投诉",
+    ),
+    ("not_in_tier.case", [POOR], "not in path: no support case is unresolved", "不在 path：无未解决的客服工单"),
+    (
+        "not_in_tier.wanted",
+        [POOR, *SUPPORTED],
+        "not in path: no cart and fewer than 3 browses in the 7 d before the case was opened",
+        "不在 path：工单提出前 7 天内无加购，且浏览不足 3 次",
+    ),
+    (
+        "not_in_tier.bought",
+        [CART, *SUPPORTED, (3, "purchase")],
+        "not in path: there was a purchase since",
+        "不在 path：此后已有购买",
+    ),
+    (
+        "not_in_tier.high",
+        [(0.5, "purchase"), (31, "tick")],
+        "not in value: not high-value, 33.00 a month is less than 500.00",
+        "不在 value：非高价值会员，月均 33.00 低于 500.00",
+    ),
+    (
+        "not_in_tier.value",
+        [(0.5, "purchase", 0.5, {"amount": 150_000}), (31, "tick")],
+        "not in value: neither an order nor a month was under 70% of enough others before it",
+        "不在 value：没有订单或月份低于此前足够多的同类中位数的 70%",
+    ),
+    (
+        "not_in_tier.gaps",
+        [POOR],
+        "not in rhythm: 0 gaps between active days are known, 20 are needed",
+        "不在 rhythm：已知活跃间隔 0 个，须有 20 个",
+    ),
+]
+
 REFUSED: list[tuple[str, list[Step], str, str]] = [
     (
         "refused",
@@ -366,6 +428,35 @@ async def test_a_window_that_is_open_or_done_is_not_told_as_closed() -> None:
 async def test_what_has_not_happened_yet(reason: str, steps: list[Step], en: str, zh: str) -> None:
     for lang, text in (("en", en), ("zh", zh)):
         assert text in await Life(steps).now(lang)
+
+
+COMING: list[tuple[str, list[Step], str]] = [
+    (
+        "mood",
+        [(0.5, "complaint", 0.5, {"case_id": "c", "severity": "complex", "status": "opened"})],
+        "2026-03-02 12:00:00+08:00, it comes on 2026-03-04 12:00:00+08:00",
+    ),
+    (
+        "rhythm",
+        [(day + 0.5, "login") for day in range(21)],
+        "2026-03-22 12:00:00+08:00, it comes on 2026-03-26 00:00:00+08:00",
+    ),
+    (
+        "blue",
+        [(day + 0.5, "login") for day in range(14)],
+        "2026-03-15 12:00:00+08:00, it comes on 2026-03-26 00:00:00+08:00",
+    ),
+    (
+        "value",
+        [(day, "purchase", day, {"amount": 100_000}) for day in (0, 31, 61)] + [(92, "tick")],
+        "2026-06-01 00:00:00+08:00, it comes on 2026-07-01 00:00:00+08:00",
+    ),
+]
+
+
+@pytest.mark.parametrize(("tier", "steps", "text"), COMING, ids=[row[0] for row in COMING])
+async def test_when_a_tier_beside_the_ladders_comes_is_told_in_advance(tier: str, steps: list[Step], text: str) -> None:
+    assert f"not in {tier}: counted from {text} if nothing happens" in await Life(steps).now("en")
 
 
 @pytest.mark.parametrize(("reason", "steps", "en", "zh"), REFUSED)

@@ -139,10 +139,11 @@ def fitted(number: int, r: float = 0.525) -> Parameters:
 
 def test_the_newest_parameters_are_kept_and_confirmed() -> None:
     state = begun()
-    assert state.parameters is None, "before the first fit there is no P(alive)"
+    assert "parameters:parameters" not in state.numbers
     assert judged(fitted(1), state) == "taken", "one person is enough"
     _, fact = apply(state, Versions(state.programmes, NOW), fitted(1))
-    assert (fact.control, fact.id, fact.number, state.parameters) == ("parameters", "parameters", 1, fitted(1))
+    assert (fact.control, fact.id, fact.number) == ("parameters", "parameters", 1)
+    assert state.parameters == fitted(1)
     assert judged(fitted(1, r=0.6), state) == "ignored"
     apply(state, Versions(state.programmes, NOW), fitted(2, r=0.6))
     assert partition.decode(partition.encode(state)).parameters == fitted(2, r=0.6)

@@ -358,6 +358,38 @@ BOARDS = Row(
     ),
 )
 
+ALIVE = Row(
+    "P(alive)",
+    (
+        Panel(
+            "Foretold and bought, mean gap",
+            "Mean distance over the tenths of all customers between the share foretold to buy and the share that did.",
+            "percentunit",
+            (Query(worst("memberflow_calibration_gap_ratio", "horizon"), "{{horizon}} d"),),
+            amber=0.05,
+            red=0.1,
+        ),
+        Panel(
+            "Share of each tenth, 30 days",
+            "Foretold to buy and bought, tenths from the least likely (1) on.",
+            "percentunit",
+            (
+                Query(
+                    worst("memberflow_calibration_share_ratio", "decile, kind", CHOSEN + ',horizon="30"'),
+                    "{{decile}} {{kind}}",
+                ),
+            ),
+        ),
+        Panel(
+            "Foretold and bought compared, seconds ago",
+            "Since P(alive) was last put to the test.",
+            "s",
+            (Query(f"time() - max(memberflow_calibration_finished_timestamp_seconds{{{CHOSEN}}})"),),
+            red=172_800,
+        ),
+    ),
+)
+
 RUNTIME = Row(
     "Runtime",
     (
@@ -403,7 +435,7 @@ RUNTIME = Row(
     ),
 )
 
-ROWS = (HEALTH, INGEST, KAFKA, PROCESSING, STATE, SINKS, OUTREACH, BOARDS, RUNTIME)
+ROWS = (HEALTH, INGEST, KAFKA, PROCESSING, STATE, SINKS, OUTREACH, BOARDS, ALIVE, RUNTIME)
 
 # Marked on every panel.
 ANNOTATIONS = (

@@ -6,7 +6,17 @@ from processors import signature
 from processors.versions import NotUnderstood, Versions, inserted
 from schemas.facts import InForce
 from schemas.partition import PartitionState
-from schemas.records import MOMENT_MAX, Control, GoLive, Keys, ProgrammeControl, Reference, Signed, Thresholds
+from schemas.records import (
+    MOMENT_MAX,
+    Control,
+    GoLive,
+    Keys,
+    Parameters,
+    ProgrammeControl,
+    Reference,
+    Signed,
+    Thresholds,
+)
 from schemas.verdicts import Reason, Rejected
 
 AHEAD_MS = 60_000
@@ -63,6 +73,8 @@ def apply(state: PartitionState, versions: Versions, body: Control) -> tuple[Ver
     elif isinstance(body, Thresholds):
         _show(state, body)
         versions.show(tuple(state.tops), state.clock)
+    elif isinstance(body, Parameters):
+        state.parameters = body
     state.numbers[series(body)] = body.number
     kind = str(body.__struct_config__.tag)
     fact = InForce(

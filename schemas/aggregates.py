@@ -49,6 +49,25 @@ class Bucket(Struct, kw_only=True, gc=False, omit_defaults=True):
     members: int = 0
 
 
+class Calibration(Struct, kw_only=True, tag_field="kind", tag="calibration"):
+    """A tenth of all customers: what P(alive) foretold of them and what they did. It is no bucket: a row is whole.
+
+    `at` = the programme day at whose end it was foretold, by parameters fitted to what was known then, `horizon` = how
+    many days were foretold, `decile` 1 (least likely to buy) to 10. `predicted` sums the chances of at least one
+    purchase, in millionths; `bought` counts who bought. The highest `version` (ms) of each counts.
+    """
+
+    log: str
+    partition: int = 0
+    at: int
+    horizon: int
+    decile: int
+    version: int
+    customers: int
+    bought: int
+    predicted: int
+
+
 class Totals(Struct, array_like=True, gc=False):
     """The running totals of a bucket in the block's state: last offset counted, and the four sums."""
 
@@ -61,6 +80,7 @@ class Totals(Struct, array_like=True, gc=False):
 
 encode = msgspec.json.Encoder().encode
 decode = msgspec.json.Decoder(Bucket).decode
+decode_calibration = msgspec.json.Decoder(Calibration).decode
 encode_key = msgspec.json.Encoder().encode
 decode_key = msgspec.json.Decoder(BucketKey).decode
 encode_totals = msgspec.msgpack.Encoder().encode

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from schemas.actions import ACTIONS
-from schemas.aggregates import Bucket
+from schemas.aggregates import Bucket, Calibration
 from schemas.boards import BoardPlace
 from schemas.contacts import AnyEntry, Body
 from schemas.facts import AnyFact
@@ -58,8 +58,8 @@ SCHEMAS: dict[str, tuple[str, str, Any]] = {
     "aggregates": (
         "Buckets",
         "Totals of one partition inside one block of offsets, on member.aggregates: keep the row of the highest "
-        "`version` of each key, sum over partitions and blocks.",
-        (Bucket,),
+        "`version` of each key, sum over partitions and blocks. Of kind `calibration`: what P(alive) foretold.",
+        (Bucket, Calibration),
     ),
     "boards": (
         "Final boards",

@@ -13,7 +13,7 @@ from schemas.facts import HOLD_ENDS
 from schemas.verdicts import Verdict
 
 Kind = Literal["counter", "gauge", "histogram", "info"]
-Job = Literal["worker", "sink", "dispatcher", "reconciler", "boards"]
+Job = Literal["worker", "sink", "dispatcher", "reconciler", "boards", "calibration"]
 
 # `check` asks the store once more before publishing, where what was read may be of another owner's time.
 STAGES = ("check", "decode", "load", "decide", "publish", "commit")
@@ -173,6 +173,23 @@ BOARDS = (
     Metric("memberflow_boards_differ", "counter", "Final boards that the facts would give otherwise now."),
 )
 
+CALIBRATION = (
+    # No zeros before the first comparison: they would say that all is foretold well.
+    Metric(
+        "memberflow_calibration_gap_ratio",
+        "gauge",
+        "Mean distance over the tenths of all customers between the share foretold to buy and the share that bought.",
+        ("horizon",),
+    ),
+    Metric(
+        "memberflow_calibration_share_ratio",
+        "gauge",
+        "Share of a tenth of all customers, from the least likely on: foretold to buy, and that bought.",
+        ("horizon", "decile", "kind"),
+    ),
+    Metric("memberflow_calibration_finished_timestamp_seconds", "gauge", "When P(alive) was last compared."),
+)
+
 EVERY_JOB = (
     Metric("memberflow_build", "info", "Version of the code and of Python."),
     Metric("memberflow_up_seconds", "gauge", "Seconds since this process started.", at_scrape=True),
@@ -185,7 +202,8 @@ OF_JOB: dict[Job, tuple[Metric, ...]] = {
     "dispatcher": DISPATCHER + EVERY_JOB,
     "reconciler": RECONCILER + EVERY_JOB,
     "boards": BOARDS + EVERY_JOB,
+    "calibration": CALIBRATION + EVERY_JOB,
 }
-METRICS = WORKER + SINK + DISPATCHER + RECONCILER + BOARDS + EVERY_JOB
+METRICS = WORKER + SINK + DISPATCHER + RECONCILER + BOARDS + CALIBRATION + EVERY_JOB
 
 BY_NAME = {metric.name: metric for metric in METRICS}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 from msgspec import Struct
 
-from schemas.records import ProgrammeControl, Thresholds
+from schemas.records import Parameters, ProgrammeControl, Thresholds
 
 
 class PartitionState(Struct, array_like=True):
@@ -32,6 +32,7 @@ class PartitionState(Struct, array_like=True):
     sweep_until: int = 0  # where that sweep ends
     thresholds: Thresholds | None = None  # population values in force
     tops: list[tuple[int, int, int]] = []  # (moment from which, thousandths, members) of the two newest, oldest first
+    parameters: Parameters | None = None  # those of P(alive) in force
 
 
 encode = msgspec.msgpack.Encoder().encode

@@ -24,6 +24,10 @@ FORWARD_BYTES_MAX = 160 * 1024
 """Of a stray and its headers: in base64 and its envelope it must still fit the topic's 256 kB."""
 
 
+Positive = Annotated[float, Meta(gt=0, le=1e9)]
+"""A parameter of a distribution: one of 0 would divide by it."""
+
+
 class Record(NamedTuple):
     """One record of a partition as it was read: `timestamp` in milliseconds, headers as (name, bytes)."""
 
@@ -189,12 +193,12 @@ class Thresholds(Control, frozen=True, kw_only=True, tag="thresholds"):
 
 
 class Parameters(Control, frozen=True, kw_only=True, tag="parameters"):
-    """P(alive): the fitted parameters, customers and day of the fit."""
+    """P(alive) by MBG/NBD: the fitted parameters (alpha in days), customers and day of the fit."""
 
-    r: float
-    alpha: float
-    a: float
-    b: float
+    r: Positive
+    alpha: Positive
+    a: Positive
+    b: Positive
     customers: int
     day: int
 

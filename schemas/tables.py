@@ -166,6 +166,22 @@ AGGREGATES: dict[str, Table] = {
     "members": AGG_MEMBERS,
     "tiers": AGG_TIERS,
 }
+CALIBRATION = Table(
+    "calibration",
+    (
+        *_strings("log"),
+        _DAY,
+        *_numbers("Int32", "horizon", "decile"),
+        Column("src_partition", "Int32", "partition"),
+        *_numbers("Int64", "version", "customers", "bought", "predicted"),
+        TOPIC_OFFSET,
+    ),
+    key=("log", "day", "horizon", "decile", "src_partition"),
+    version="version",
+    computed=_DATE,
+)
+# Kind of a message on the topic of aggregates -> its table.
+ON_AGGREGATES: dict[str, Table] = AGGREGATES | {"calibration": CALIBRATION}
 BOARDS = Table(
     "boards",
     (
@@ -183,7 +199,7 @@ BOARDS = Table(
     key=("log", "board", "period", "at", "region", "group_id", "src_partition", "place", "member_id"),
 )
 # In the order in which they are filled: an aggregate never shows what the facts do not hold yet.
-TABLES: tuple[Table, ...] = (FACTS, *AGGREGATES.values(), BOARDS)
+TABLES: tuple[Table, ...] = (FACTS, *ON_AGGREGATES.values(), BOARDS)
 
 
 # The only one-byte columns are flags, which JSON writes as true and false.

@@ -23,6 +23,7 @@ from schemas.programme import ProgrammeError
 from schemas.topics import topics as declared_topics
 from streams import bootstrap as beginning
 from streams import (
+    cli_alive,
     cli_analytics,
     cli_boards,
     cli_inspect,
@@ -174,6 +175,7 @@ for commands in (
     cli_operations,
     cli_programme,
     cli_analytics,
+    cli_alive,
     cli_boards,
     cli_inspect,
     cli_looking,

@@ -26,7 +26,7 @@ from aiokafka.errors import (
 )
 from aiokafka.structs import ConsumerRecord, OffsetAndMetadata, TopicPartition
 
-from schemas.tables import AGGREGATES, BLOCK_ROWS_MAX, BOARDS, FACTS, Table, month_of
+from schemas.tables import BLOCK_ROWS_MAX, BOARDS, FACTS, ON_AGGREGATES, Table, month_of
 from schemas.topics import topics
 from streams.analytics import AnalyticsStore, Block, Blocks, StatementRefused
 from streams.clients import stop_consumer
@@ -387,7 +387,7 @@ class Sink(ConsumerRebalanceListener):  # type: ignore[misc]
         if at.topic == self._boards_topic:
             _place_head(value)
             return BOARDS
-        return AGGREGATES[_bucket_head(value).kind]
+        return ON_AGGREGATES[_bucket_head(value).kind]
 
     def _in_hand(self) -> int:
         return self._facts.blocks.count + self._totals.blocks.count

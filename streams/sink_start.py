@@ -12,7 +12,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
-from schemas.tables import AGGREGATES, BLOCK_ROWS_MAX, BOARDS, FACTS
+from schemas.tables import BLOCK_ROWS_MAX, BOARDS, FACTS, ON_AGGREGATES
 from schemas.topics import topics
 from streams.analytics import Reader
 from streams.clients import stop_consumer
@@ -68,7 +68,7 @@ def start_of(committed: tuple[int, str] | None, highest: int | None, first: int,
 def highest_rows(store: Reader, log: str) -> tuple[dict[int, int], dict[int, int], dict[int, int]]:
     """By partition, the highest topic offset among the facts, the aggregates and the boards that the tables hold."""
     totals: dict[int, int] = {}
-    for table in AGGREGATES.values():
+    for table in ON_AGGREGATES.values():
         for partition, highest in _highest(store, table.name, log).items():
             totals[partition] = max(highest, totals.get(partition, -1))
     return _highest(store, FACTS.name, log), totals, _highest(store, BOARDS.name, log)

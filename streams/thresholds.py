@@ -33,18 +33,20 @@ SELECT value, count() AS members FROM (
 # What is asked of money: what was true by the day's end, of the months that count.
 ASKED = "log = %(log)s AND effective_at < %(until)s AND month >= %(first)s AND month <= %(last)s"
 # The last purchase that an opening brings along is an order too, the one without an id.
-ORDERS = f"""
+ORDERS_OF = """
     SELECT member_id, order_id, max(if(rule = 'purchase', effective_at, bought_at)) AS newest, sum(spend) AS net,
         sum(if(rule = 'purchase', spend, 0)) AS counted
     FROM facts FINAL
-    WHERE {ASKED} AND (kind = 'ledger' AND rule IN ('purchase', 'refund') AND order_id != ''
+    WHERE {asked} AND (kind = 'ledger' AND rule IN ('purchase', 'refund') AND order_id != ''
         AND entry IN ('earned', 'reversed') OR kind = 'spend.brought' AND bought_at > 0)
     GROUP BY member_id, order_id
 """
+ORDERS = ORDERS_OF.format(asked=ASKED)
 # An order stands unless all that counted of it is refunded; one that never counted stands.
+STANDS = "newest > 0 AND (net > 0 OR counted = 0)"
 BUYERS = f"""
 SELECT member_id, intDiv(%(until)s - max(newest), 86400000) AS recency, count() AS frequency
-FROM ({ORDERS}) WHERE newest > 0 AND (net > 0 OR counted = 0) GROUP BY member_id
+FROM ({ORDERS}) WHERE {STANDS} GROUP BY member_id
 """
 SPENDERS = f"""
 SELECT member_id, sum(spend) AS spent

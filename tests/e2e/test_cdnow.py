@@ -5,6 +5,7 @@ The oracle shares no code with the rules; states are read from Redis, facts by S
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -18,7 +19,9 @@ from processors.orders import spend_by_month
 from schemas.member import PENDING
 from streams.analytics import Row
 from tests.e2e.looking_back import Kept
+from tests.e2e.memberflow import PARTITIONS
 from tests.oracles.cdnow import Expected, Spell, lot_ends, ms, oracle
+from tests.polling import eventually
 
 pytestmark = pytest.mark.real
 PROGRAMME = Path("schemas/programmes/cdnow.yaml").resolve()
@@ -132,6 +135,42 @@ def test_a_member_is_told_in_words(played: Played) -> None:
     assert "198 issued = 140 active + 0 pending + 58 expired" in told
     assert "lost since 1998-02-11 12:00:00-05:00: 61 d without an own action" in told
     assert "64 active points end on 1998-09-01 00:00:00-04:00" in told
+
+
+def test_p_alive_is_fitted_once_a_day_and_put_in_force(played: Played) -> None:
+    """The log ends on 30 June 1998; its last closed day is that one. What is found is what lifetimes finds."""
+    log = played.log
+    assert "stand in all" not in log.patiently("fit", "--dry-run")
+    said = log.patiently("fit", "--by", "op-1")
+    assert "to 2,357 customers" in said
+    assert f"parameters 1 of 1998-06-30 stand in all {PARTITIONS} partitions" in said
+    in_force = "SELECT count() FROM facts WHERE log = %(log)s AND kind = 'in_force' AND control = 'parameters'"
+    assert eventually(lambda: ask(played, in_force) == [(PARTITIONS,)], within_s=60)
+    assert log.patiently("fit") == "the parameters of 1998-06-30 are in force already\n"
+
+
+def test_p_alive_foretold_at_39_weeks_what_came(played: Played) -> None:
+    """Limits: a mean gap of 0.02 for 30 days, of 0.07 for 39 weeks; the tenths lie in ClickHouse."""
+    told = json.loads(played.log.patiently("calibration", "--cut", "1997-09-30", "--json"))
+    assert [(it["horizon"], it["gap"] <= limit) for it, limit in zip(told, (0.02, 0.07), strict=True)] == [
+        (30, True),
+        (273, True),
+    ]
+    shown = (
+        "SELECT horizon, count(), sum(customers), avg(gap) FROM calibration_now WHERE log = %(log)s GROUP BY horizon"
+    )
+    assert eventually(lambda: len(ask(played, shown)) == 2, within_s=60)
+    for horizon, rows, many, gap in sorted(ask(played, shown)):
+        (it,) = [it for it in told if it["horizon"] == horizon]
+        assert (rows, many, it["fit"]["customers"]) == (10, CUSTOMERS, CUSTOMERS)
+        assert gap == pytest.approx(it["gap"])
+        fit = it["fit"]
+        found = [round(value, 3) for value in (fit["r"], fit["alpha"] / 7, fit["a"], fit["b"])]
+        assert found == [0.525, 6.183, 0.891, 1.614]
+    table = played.log.patiently("calibration", "--dry-run")
+    assert "foretold at the end of 1997-09-30 for 273 d, to 1998-06-30" in table
+    assert "foretold at the end of 1998-05-31 for 30 d, to 1998-06-30" in table
+    assert table.count("mean gap") == 2
 
 
 def ask(played: Played, sql: str) -> list[Row]:

@@ -9,8 +9,19 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from processors.control import AHEAD_MS, NotUnderstood, apply, judge
 from processors.signature import public_text, seal
 from processors.versions import Versions
+from schemas import decoding, partition
 from schemas.partition import PartitionState
-from schemas.records import MOMENT_MAX, Control, GoLive, Keys, Pause, ProgrammeControl, Reference, SignedControl
+from schemas.records import (
+    MOMENT_MAX,
+    Control,
+    GoLive,
+    Keys,
+    Parameters,
+    Pause,
+    ProgrammeControl,
+    Reference,
+    SignedControl,
+)
 from schemas.verdicts import Reason, Rejected
 from tests.crash.traffic import PROGRAMME, STAFF, STRANGER, first_programme
 
@@ -118,3 +129,31 @@ def test_a_programme_that_is_not_understood_changes_nothing() -> None:
     with pytest.raises(NotUnderstood):
         apply(state, Versions(state.programmes, NOW), programme(2, text="rules: 99"))
     assert msgspec.msgpack.encode(state) == before
+
+
+def fitted(number: int, r: float = 0.525) -> Parameters:
+    return Parameters(
+        id="parameters", number=number, by="ann", r=r, alpha=43.3, a=0.9, b=1.6, customers=2357, day=20_000
+    )
+
+
+def test_the_newest_parameters_are_kept_and_confirmed() -> None:
+    state = begun()
+    assert "parameters:parameters" not in state.numbers
+    assert judged(fitted(1), state) == "taken", "one person is enough"
+    _, fact = apply(state, Versions(state.programmes, NOW), fitted(1))
+    assert (fact.control, fact.id, fact.number) == ("parameters", "parameters", 1)
+    assert state.parameters == fitted(1)
+    assert judged(fitted(1, r=0.6), state) == "ignored"
+    apply(state, Versions(state.programmes, NOW), fitted(2, r=0.6))
+    assert partition.decode(partition.encode(state)).parameters == fitted(2, r=0.6)
+
+
+@pytest.mark.parametrize("name", ["r", "alpha", "a", "b"])
+@pytest.mark.parametrize("value", [0, -1, 1e10])
+def test_parameters_that_no_distribution_has_are_not_understood(name: str, value: float) -> None:
+    """A rule would divide by them. Commands refuse what no partition understands before it is in the log."""
+    body = msgspec.to_builtins(fitted(1)) | {name: value}
+    found = decoding.decode(seal(SignedControl, "staff", STAFF, msgspec.json.encode(body)))
+    assert isinstance(found, decoding.NotUnderstood)
+    assert f"$.{name}" in found.detail

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from schemas.tables import AGGREGATES
+
 EXAMPLES = Path(__file__).parent.parent.parent / "schemas" / "examples"
 
 
@@ -30,6 +32,11 @@ def read(path: Path) -> Golden:
     message = json.loads(path.read_bytes())
     headers = tuple((name, text.encode()) for name, text in message["headers"].items())
     return Golden(path.name.removesuffix(".message.json"), json.dumps(message["value"]).encode(), headers)
+
+
+def buckets() -> list[Golden]:
+    """The examples of member.aggregates that are buckets."""
+    return [it for it in golden("member.aggregates") if it.name in AGGREGATES]
 
 
 def named(example: Golden) -> str:

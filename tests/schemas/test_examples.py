@@ -11,8 +11,9 @@ from schemas.actions import ACTIONS, Action, Purchase, name_of
 from schemas.dead_letters import read_headers
 from schemas.decoding import Controlled, Derived, Staff, decode, looks_like_phone
 from schemas.records import AnyControl, AnyDerived, Forward, ProgrammeControl, Signed, Tick
+from schemas.tables import AGGREGATES
 from schemas.verdicts import Reason
-from tests.schemas.golden import EXAMPLES, Golden, golden, named
+from tests.schemas.golden import EXAMPLES, Golden, buckets, golden, named
 
 ACTIONS_TOPIC = golden("member.actions")
 PLAIN = [it for it in ACTIONS_TOPIC if not it.headers and "action" in it.content]
@@ -107,11 +108,19 @@ def test_every_fact_has_an_example_with_all_its_fields() -> None:
     assert shown == {kind: {"kind", *fact.__struct_fields__} for kind, fact in facts.KINDS.items()}
 
 
-@pytest.mark.parametrize("example", golden("member.aggregates"), ids=named)
+@pytest.mark.parametrize("example", buckets(), ids=named)
 def test_a_bucket_is_written_again_as_it_was_read(example: Golden) -> None:
     bucket = aggregates.decode(example.value)
     assert bucket.kind == example.name
     assert json.loads(aggregates.encode(bucket)) == example.content
+
+
+def test_a_calibration_is_written_again_as_it_was_read() -> None:
+    (example,) = [it for it in golden("member.aggregates") if it.name not in AGGREGATES]
+    assert example.name == "calibration"
+    row = aggregates.decode_calibration(example.value)
+    assert json.loads(aggregates.encode(row)) == example.content
+    assert example.content.keys() == {"kind", *row.__struct_fields__}
 
 
 @pytest.mark.parametrize("example", golden("member.actions.dlq"), ids=named)

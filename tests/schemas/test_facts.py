@@ -8,7 +8,7 @@ import pytest
 from schemas import aggregates, facts
 from schemas.aggregates import BucketKey, Totals
 from schemas.facts import Fact, OfAction, Tier
-from tests.schemas.golden import Golden, golden, named
+from tests.schemas.golden import Golden, buckets, golden, named
 
 EXAMPLES = golden("member.facts")
 HEAD = {"log", "partition", "offset", "index", "n", "member_id", "effective_at", "decided_at", "programme", "rules"}
@@ -60,7 +60,7 @@ def test_a_fact_without_its_head_is_no_fact() -> None:
         facts.decode(b'{"kind":"tier.risen"}')
 
 
-@pytest.mark.parametrize("example", golden("member.aggregates"), ids=named)
+@pytest.mark.parametrize("example", buckets(), ids=named)
 def test_a_bucket_has_a_key_and_totals_and_nothing_else(example: Golden) -> None:
     place = {"log", "partition", "block"}
     key, totals = set(BucketKey.__struct_fields__), set(Totals.__struct_fields__)

@@ -17,9 +17,9 @@ from tests.conftest import on_path
 UNITS = ("_seconds", "_bytes", "_ratio", "_info")
 LABELS = {
     "verdict", "reason", "source", "stage", "answer", "cause", "partition", "table", "endpoint", "outcome",
-    "log", "kind",
+    "log", "kind", "horizon", "decile",
 }  # fmt: skip
-JOBS: tuple[Job, ...] = ("worker", "sink", "dispatcher", "reconciler", "boards")
+JOBS: tuple[Job, ...] = ("worker", "sink", "dispatcher", "reconciler", "boards", "calibration")
 
 
 def ids(metric: Metric) -> str:

@@ -11,10 +11,21 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from schemas.aggregates import Bucket
+from schemas.aggregates import Bucket, Calibration
 from schemas.boards import BoardPlace
 from schemas.facts import KINDS
-from schemas.tables import AGGREGATES, BOARDS, BODY_ONLY, FACTS, TABLES, Table, month_of, row_struct
+from schemas.tables import (
+    AGGREGATES,
+    BOARDS,
+    BODY_ONLY,
+    CALIBRATION,
+    FACTS,
+    ON_AGGREGATES,
+    TABLES,
+    Table,
+    month_of,
+    row_struct,
+)
 
 FOLDER = Path(str(resources.files("schemas"))) / "clickhouse"
 CREATE = re.compile(
@@ -74,6 +85,15 @@ def test_every_total_of_a_bucket_has_a_column() -> None:
     fields = {field.name for field in msgspec.structs.fields(Bucket)} - {"kind"}
     columns = {column.field for table in AGGREGATES.values() for column in table.columns if column.field}
     assert columns == fields
+
+
+def test_every_field_of_a_calibration_has_a_column() -> None:
+    fields = {field.name for field in msgspec.structs.fields(Calibration)}
+    assert {column.field for column in CALIBRATION.columns if column.field} == fields
+
+
+def test_a_message_on_the_topic_of_aggregates_finds_its_table_by_its_kind() -> None:
+    assert AGGREGATES | {Calibration.__struct_config__.tag: CALIBRATION} == ON_AGGREGATES
 
 
 def test_every_field_of_a_place_on_a_board_has_a_column() -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from processors.member import Moment
     from processors.programme import Rules
 
-OPEN, OVER = 0, 1  # `first_order_over`: whether another order may still become first
+OVER = 1  # `first_order_over`: no other order may become first any more
 
 
 class Candidate(NamedTuple):

@@ -41,7 +41,7 @@ class Judgement(Struct, gc=False):
         first, held = len(self.facts), ladder.held(self.state)
         at = max(ladder.anchor(self.state) + step.after, held.at)
         if held.code:
-            self.leave(ladder, held, at, "next")
+            self.leave(ladder, held, at, NEXT)
         self._climbed(ladder, step, at)
         self.tell_overall(first)
 

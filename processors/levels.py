@@ -199,11 +199,6 @@ def completed(look: Look, moments: Sequence[int]) -> None:
     judge(look)
 
 
-def rewarded(look: Look) -> None:
-    """A `level_step` was redeemed, or its redemption cancelled: its step begins, or goes, at once."""
-    judge(look)
-
-
 # -- time ---------------------------------------------------------------------------------------------------------
 
 

@@ -44,7 +44,7 @@ from processors.decision import Decision as Decision
 from processors.decision import Member as Member
 from processors.decision import Moment as Moment
 from processors.decision import about
-from processors.level_judge import Look
+from processors.level_judge import Look, judge
 from processors.orders import Order
 from processors.programme import Rules
 from processors.waiting import LOOK, Due
@@ -92,7 +92,7 @@ def decide(rules: Rules, in_force: Rules, id_key: bytes, member: Member, action:
     way, known_by_more = rules.ways.get(kind) or way_of(rules, kind), KNOWN_BY_MORE.get(kind)
     own = is_own(rules, action) if way.own is None else way.own
     if known_by_more is None:
-        _apply(rules, in_force, way, state, action, moment, day, facts)
+        _apply(rules, in_force, way, state, action, moment, day, facts, own=own)
     else:
         verdict = known_by_more(rules, in_force, id_key, state, action, moment, day, facts)
         if state.referrer:
@@ -186,8 +186,13 @@ def _apply(
     day: int,
     facts: list[Fact],
     earns: points.Earning | None = None,
-) -> None:
-    """An accepted action: its day, its weight, its points, then what it says of silence and of the member."""
+    *,
+    own: bool,
+) -> int:
+    """An accepted action: its day, its weight, its points, then what it says of silence and of the member.
+
+    Returns where the action's own entry stands in `facts`, if it has one.
+    """
     kind = type(action)
     if day > state.today:
         badges.new_day(rules, state, day)
@@ -214,7 +219,7 @@ def _apply(
     if way.leveled:
         own_entry = facts[ahead] if len(facts) > ahead else None
         levels.counted(in_force, state, action, moment, day, weight, own_entry, facts)
-    if is_own(rules, action) if way.own is None else way.own:
+    if own:
         if not state.active_bits >> state.today - day & 1:
             beside.active_day(in_force, state, moment, day)
         newer = moment.at > state.last_own
@@ -239,6 +244,7 @@ def _apply(
         holds.seen_on(state, rules, action.device_id)
     if len(facts) > told or not state.growth_next:
         levels.given(in_force, state, action, moment, told, facts)
+    return ahead
 
 
 def _score(rules: Rules, state: MemberState, action: Action, moment: Moment, weight: int) -> Score:
@@ -275,12 +281,11 @@ def _order(
         facts.append(about(again, rules, action))
         return Verdict.CONFLICT if isinstance(again, OrderConflict) else Verdict.DUPLICATE
     levels.before_order(in_force, state, action, moment, facts)
-    ahead = len(facts)
     first = first_order.takes(state, action, moment.at)
     earns = points.first_purchase if first else None
-    _apply(rules, in_force, way_of(rules, Purchase), state, action, moment, day, facts, earns)
-    entries = ((at, fact) for at, fact in enumerate(facts) if at >= ahead and isinstance(fact, Ledger))
-    place, entry = next((at, fact) for at, fact in entries if fact.entry == "earned")
+    place = _apply(rules, in_force, way_of(rules, Purchase), state, action, moment, day, facts, earns, own=action.own)
+    entry = facts[place]
+    assert isinstance(entry, Ledger), "a purchase has an entry"
     others = factors.others(rules, state, moment.at, day) if first else entry.factor
     order = Order(
         key=key,
@@ -326,7 +331,7 @@ def _redeem(
     if again is not None:
         facts.append(again)
         return Verdict.DUPLICATE
-    _apply(rules, in_force, way_of(rules, Redeem), state, action, moment, day, facts)
+    _apply(rules, in_force, way_of(rules, Redeem), state, action, moment, day, facts, own=action.own)
     told = len(facts)
     if action.order_id:
         order = orders.find(rules, state, orders.order_key(id_key, action.order_id), moment.clock)
@@ -336,7 +341,7 @@ def _redeem(
                 refund.unpaid(rules, in_force, state, order.key, action, moment, facts)
     levels.given(in_force, state, action, moment, told, facts)
     if action.reward == rules.level_step:
-        levels.rewarded(levels.looked(in_force, state, action, moment, facts))
+        judge(levels.looked(in_force, state, action, moment, facts))
     return APPLIED
 
 
@@ -351,14 +356,14 @@ def _redeem_cancel(
     facts: list[Fact],
 ) -> Verdict:
     """A redemption taken back; an order that it paid wholly is gone with it."""
-    _apply(rules, in_force, way_of(rules, RedeemCancel), state, action, moment, day, facts)
+    _apply(rules, in_force, way_of(rules, RedeemCancel), state, action, moment, day, facts, own=action.own)
     told = len(facts)
     order_id = redeem.cancel(in_force, state, action, moment, facts)
     if order_id and redeem.undid(state, order_id):
         refund.unpaid(rules, in_force, state, orders.order_key(id_key, order_id), action, moment, facts)
     levels.given(in_force, state, action, moment, told, facts)
     if state.level_bonus:
-        levels.rewarded(levels.looked(in_force, state, action, moment, facts))
+        judge(levels.looked(in_force, state, action, moment, facts))
     return APPLIED
 
 

@@ -11,9 +11,6 @@ from schemas.member import MemberState
 if TYPE_CHECKING:
     from processors.programme import Rules
 
-CLASSES = ("core", "high", "other")
-"""From the most valuable on."""
-
 
 def is_high(rules: Rules, spend: Mapping[int, int], month: int) -> bool:
     """Whether who spent so much by month is high-value, or core, in a month."""

@@ -9,13 +9,13 @@ from msgspec import Struct
 
 from processors import badges, churn, echoes, membership, mood, notes, path, points, profiling, rungs
 from schemas.actions import (
+    OWN_IF,
     Action,
     AddToCart,
     Browse,
     Comment,
     Complaint,
     Consent,
-    Content,
     Custom,
     Join,
     Leave,
@@ -58,8 +58,6 @@ NOTED: dict[type[Action], Noted] = {
 """What an accepted action of a kind says of the member beside its points."""
 SAYS_WEIGHT = frozenset((Message, Live, Custom))
 """Kinds whose weight depends on what the action says."""
-SAYS_OWN = frozenset((Content, Subscribe, Complaint, Support, Custom))
-"""Kinds of which only some actions end the member's silence."""
 
 
 class Way(Struct, frozen=True, gc=False):
@@ -86,7 +84,7 @@ def _found(rules: Rules, kind: type[Action]) -> Way:
         counted.append(badges.counted)
     way = rules.ways[kind] = Way(
         weight=None if kind in SAYS_WEIGHT else rules.activity.of_type[kind],
-        own=None if kind in SAYS_OWN else kind.own,
+        own=None if kind in OWN_IF else kind.own,
         earn=points.EARNING.get(kind),
         leveled=kind in rules.level_kinds,
         noted=NOTED.get(kind),

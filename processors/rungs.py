@@ -232,7 +232,8 @@ def _rank(told: Told, wanted: list[tuple[Climb, Found | None]]) -> None:
     """Pay the climbs of each week whose like came first, and every item once."""
     calendar = told.rules.calendar
     counted: dict[int, int] = {}
-    paid: set[int] = set()  # asked, never walked through
+    # asked, never walked through; the climbs that were paid for settled items are no longer here
+    paid = {item for (item,) in SETTLED_ITEM.iter_unpack(told.state.ladder_items)}
     for climb, found in wanted:
         was = any(one.points for one in climb.rungs)
         if climb.item in paid:

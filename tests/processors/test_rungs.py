@@ -115,8 +115,18 @@ acts = st.tuples(
 hours = st.one_of(st.just(0), st.integers(0, 17 * 24))
 
 
-@given(st.lists(acts, min_size=3, max_size=25), st.data())
-@settings(deadline=None, max_examples=250)
+long_ago = st.tuples(st.integers(0, 180).map(lambda n: n * 12 * HOUR_MS), acts).map(lambda it: (it[0], *it[1][1:]))
+"""Acts of three months: what happened to an item is over, and it comes again."""
+
+
+def test_an_item_is_paid_once_however_long_ago() -> None:
+    again = [step(what, day, item) for day, item in ((0, "i-1"), (16, "i-1"), (40, "i-2")) for what in ("browse", "like")]
+    story = told([*again[:4], step("comment", 17), *again[4:]])
+    assert lines(story, "ladder") == lines(told([*again[:2], *again[4:]]), "ladder")
+
+
+@given(st.one_of(st.lists(acts, min_size=3, max_size=25), st.lists(long_ago, min_size=3, max_size=25)), st.data())
+@settings(deadline=None, max_examples=400)
 def test_every_order_of_arrival_pays_the_same(history: Acts, data: st.DataObject) -> None:
     delays = data.draw(st.lists(hours, min_size=len(history), max_size=len(history)))
     gone = {n for n in data.draw(st.sets(st.integers(0, len(history) - 1))) if history[n][1] == "purchase"}

@@ -120,7 +120,8 @@ long_ago = st.tuples(st.integers(0, 180).map(lambda n: n * 12 * HOUR_MS), acts).
 
 
 def test_an_item_is_paid_once_however_long_ago() -> None:
-    again = [step(what, day, item) for day, item in ((0, "i-1"), (16, "i-1"), (40, "i-2")) for what in ("browse", "like")]
+    visits = ((0, "i-1"), (16, "i-1"), (40, "i-2"))
+    again = [step(what, day, item) for day, item in visits for what in ("browse", "like")]
     story = told([*again[:4], step("comment", 17), *again[4:]])
     assert lines(story, "ladder") == lines(told([*again[:2], *again[4:]]), "ladder")
 

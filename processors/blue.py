@@ -36,6 +36,12 @@ def is_blue(in_force: Rules, recent: int, before: int) -> bool:
     return before >= rule.before_from and 100 * recent <= rule.percent_max * before
 
 
+def in_words(in_force: Rules, recent: int, before: int) -> str:
+    """Why so many active days, and so many before them, are blue."""
+    days = in_force.warnings.blue_days
+    return f"{recent} active days of the last {days}, {before} of the {days} before"
+
+
 def active_day(in_force: Rules, state: MemberState, moment: Moment, back: int) -> None:
     """A day that lies so many back becomes an active one; the bitmap is marked after the decision."""
     warnings = in_force.warnings
@@ -91,9 +97,7 @@ def fall_due(due: Due) -> None:
         if held.code:
             judgement.leave(BLUE, held, at, reason="days")
         else:
-            days = in_force.warnings.blue_days
-            words = f"{recent} active days of the last {days}, {before} of the {days} before"
-            judgement.enter(BLUE, BLUE.code, at, state.last_own, words)
+            judgement.enter(BLUE, BLUE.code, at, state.last_own, in_words(in_force, recent, before))
         judgement.tell_overall(first)
         tidy(state)
     _look(in_force, state, day + 1, state.active_bits)

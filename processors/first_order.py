@@ -23,6 +23,7 @@ from schemas.member import FIRST, MemberState
 if TYPE_CHECKING:
     from processors.member import Moment
     from processors.programme import Rules
+    from processors.told import Told
 
 OVER = 1  # `first_order_over`: no other order may become first any more
 
@@ -75,16 +76,9 @@ def ordered(
         _move(rules, state, order, action, moment, facts)
 
 
-def refunded(
-    rules: Rules,
-    in_force: Rules,
-    state: MemberState,
-    counted: Counted,
-    action: Action,
-    moment: Moment,
-    facts: list[Fact],
-) -> None:
+def refunded(told: Told, in_force: Rules, counted: Counted) -> None:
     """The first order is gone: the next one follows, unless it is too late for that."""
+    rules, state, moment = told.rules, told.state, told.moment
     if not counted.whole or counted.order.key != state.first_order_key or _is_settled(rules, state, moment.clock):
         return
     noted = {it.key: it for it in _candidates(state)}
@@ -97,7 +91,7 @@ def refunded(
             follows = order
             break
         passed.add(order.key)
-    _move(rules, state, follows, action, moment, facts)
+    _move(rules, state, follows, told.action, moment, told.facts)
     kept = (it for it in unpack(FIRST, state.first_order_origins) if it[0][0] not in passed)
     state.first_order_origins = b"".join(pack(FIRST, *row) for row in kept)
 

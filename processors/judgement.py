@@ -6,7 +6,7 @@ all the tiers held after it, and the overall one: the gravest, with the moment t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
@@ -113,65 +113,37 @@ class Judgement(Struct, gc=False):
 
     def leave(self, of: AnyDimension, held: Held, at: int, reason: str) -> None:
         """The tier held is left at a moment."""
-        action = None if reason == NEXT else self.action
         of.hold(self.state, NONE)
-        self.facts.append(
-            TierLeft(
-                member_id=self.member_id,
-                effective_at=at,
-                decided_at=self.clock,
-                programme=self.in_force.number,
-                rules=self.in_force.rules,
-                dimension=of.dimension,
-                tier=NAMES[held.code],
-                region=held.region,
-                entered_at=held.at,
-                reason=reason,
-                source=action.source if action else "",
-                event_id=action.event_id if action else "",
-            )
-        )
+        action = None if reason == NEXT else self.action
+        self.facts.append(TierLeft(**self._of_held(of, held, at, action), reason=reason))
 
     def void(self, of: AnyDimension, held: Held, at: int) -> None:
         """What happened at a moment shows that the tier held was never true."""
         of.hold(self.state, NONE)
-        self.facts.append(
-            TierVoided(
-                member_id=self.member_id,
-                effective_at=at,
-                decided_at=self.clock,
-                programme=self.in_force.number,
-                rules=self.in_force.rules,
-                dimension=of.dimension,
-                tier=NAMES[held.code],
-                region=held.region,
-                entered_at=held.at,
-                amends=(held.offset, held.place),
-                source=self.action.source if self.action else "",
-                event_id=self.action.event_id if self.action else "",
-            )
-        )
+        amends = (held.offset, held.place)
+        self.facts.append(TierVoided(**self._of_held(of, held, at, self.action), amends=amends))
 
     def move(self, of: AnyDimension, held: Held, at: int, anchor: int) -> None:
         """The entry stays the fact to amend, however often its moment is corrected."""
         of.hold(self.state, held._replace(at=at))
-        self.facts.append(
-            TierMoved(
-                member_id=self.member_id,
-                effective_at=at,
-                decided_at=self.clock,
-                programme=self.in_force.number,
-                rules=self.in_force.rules,
-                dimension=of.dimension,
-                tier=NAMES[held.code],
-                region=held.region,
-                entered_at=held.at,
-                amends=(held.offset, held.place),
-                silent_since=anchor,
-                source=self.action.source if self.action else "",
-                event_id=self.action.event_id if self.action else "",
-            )
-        )
+        amends = (held.offset, held.place)
+        self.facts.append(TierMoved(**self._of_held(of, held, at, self.action), amends=amends, silent_since=anchor))
+
+    def _of_held(self, of: AnyDimension, held: Held, at: int, action: Action | None) -> dict[str, Any]:
+        """What every fact says of a tier that is held."""
+        return {
+            "member_id": self.member_id,
+            "effective_at": at,
+            "decided_at": self.clock,
+            "programme": self.in_force.number,
+            "rules": self.in_force.rules,
+            "dimension": of.dimension,
+            "tier": NAMES[held.code],
+            "region": held.region,
+            "entered_at": held.at,
+            "source": action.source if action else "",
+            "event_id": action.event_id if action else "",
+        }
 
     def tell_overall(self, first: int) -> None:
         """Let the facts of one change, from the place `first` on, say what is held after it."""

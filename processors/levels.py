@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from processors.member import Moment
     from processors.programme import Rules
     from processors.refund import Counted
+    from processors.told import Told
 
 FROM_TASKS = frozenset({"task", "ladder"})
 """Rules whose entries are base points of tasks."""
@@ -152,17 +153,9 @@ def before_order(in_force: Rules, state: MemberState, action: Action, moment: Mo
             judge(looked(in_force, state, action, moment, facts))
 
 
-def refunded(
-    rules: Rules,
-    in_force: Rules,
-    state: MemberState,
-    back: Counted,
-    action: Action,
-    moment: Moment,
-    facts: list[Fact],
-) -> None:
+def refunded(told: Told, in_force: Rules, back: Counted) -> None:
     """A refund was counted: entries from days judged for good that it made are undone; then all is judged again."""
-    look = looked(in_force, state, action, moment, facts)
+    look = looked(in_force, told.state, told.action, told.moment, told.facts)
     look.refund = True
     gone = undo_old(look, back) if back.counted else []
     judge(look, gone)

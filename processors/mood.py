@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 MOOD, PATH = ASIDE["mood"], ASIDE["path"]
 SCALE = 10  # of a score of 0 to 10
+HOUR_MS = 3_600_000
 
 
 def scored(in_force: Rules, state: MemberState, action: Nps, moment: Moment, facts: list[Fact]) -> None:
@@ -32,8 +33,7 @@ def scored(in_force: Rules, state: MemberState, action: Nps, moment: Moment, fac
     judgement = of_action(in_force, state, action, moment, facts)
     if beside.score < warnings.score_below:
         reason = Reason(MOOD.number, SATISFACTION, ONE, at, at + warnings.score_ms)
-        words = f"a satisfaction of {beside.score}, under {warnings.score_below}"
-        reasons.add(judgement, MOOD, reason, words, at)
+        reasons.add(judgement, MOOD, reason, of_score(in_force, beside.score), at)
     else:
         reasons.lift(judgement, MOOD, lambda it: it.kind == SATISFACTION, at, "score")
 
@@ -62,6 +62,17 @@ def resolved(judgement: Judgement, of: Aside, case: Case, at: int) -> None:
         reasons.lift(judgement, of, lambda it: (it.kind, it.key) == (case.kind, case.key), at, "resolved")
 
 
+def of_score(in_force: Rules, score: int) -> str:
+    """Why a satisfaction is a reason."""
+    return f"a satisfaction of {score}, under {in_force.warnings.score_below}"
+
+
+def of_complaint(in_force: Rules, case: Case) -> str:
+    """Why a complaint is a reason."""
+    hours = in_force.warnings.complaint_ms[case.severity] // HOUR_MS
+    return f"{cases.SEVERITIES[case.severity]} complaint, not resolved in {hours} h"
+
+
 def due_of(in_force: Rules, case: Case) -> int:
     """When a complaint has been open for too long."""
     return case.opened + in_force.warnings.complaint_ms[case.severity]
@@ -82,7 +93,5 @@ def fall_due(due: Due) -> None:
     """Complaints have been open for too long."""
     for at, case in waits(due.in_force, due.state):
         if at <= due.by:
-            hours = (at - case.opened) // 3_600_000
-            words = f"{cases.SEVERITIES[case.severity]} complaint, not resolved in {hours} h"
             reason = Reason(MOOD.number, COMPLAINT, case.key, at)
-            reasons.add(of_time(due), MOOD, reason, words, case.opened)
+            reasons.add(of_time(due), MOOD, reason, of_complaint(due.in_force, case), case.opened)

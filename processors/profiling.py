@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from processors.programme import Rules
 
 PURPOSE = "profiling"
+OF = (RHYTHM, VALUE)
+"""The dimensions that a refusal ends."""
 
 
 def told(in_force: Rules, state: MemberState, action: Consent, moment: Moment, facts: list[Fact]) -> None:
@@ -44,5 +46,5 @@ def _note(judgement: Judgement, at: int, *, granted: bool) -> None:
         value_drop.look_again(judgement.in_force, state, judgement.clock)
         return
     state.rhythm = beside.month = 0
-    for of in (RHYTHM, VALUE):
+    for of in OF:
         reasons.lift(judgement, of, lambda it: True, at, "profiling")

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from processors.orders import Order
     from processors.programme import Rules
     from processors.refund import Counted
+    from processors.told import Told
 
 Place = tuple[int, int]  # offset and index of a fact
 
@@ -230,18 +231,11 @@ def undid(state: MemberState, order_id: str) -> bool:
     return bool(of_order) and not any(row.stands for row in of_order)
 
 
-def refunded(
-    rules: Rules,
-    in_force: Rules,
-    state: MemberState,
-    counted: Counted,
-    action: Action,
-    moment: Moment,
-    facts: list[Fact],
-) -> None:
+def refunded(told: Told, in_force: Rules, counted: Counted) -> None:
     """An order was refunded: the points that paid a part of it come back in proportion."""
-    if state.redemptions and isinstance(action, Refund | Purchase):
-        give_back(rules, in_force, state, counted.order, action.order_id, moment, facts, action)
+    action = told.action
+    if told.state.redemptions and isinstance(action, Refund | Purchase):
+        give_back(told.rules, in_force, told.state, counted.order, action.order_id, told.moment, told.facts, action)
 
 
 def give_back(

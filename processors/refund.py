@@ -14,6 +14,7 @@ from processors import churn, ledger, orders, redeem
 from processors.ledger import entry
 from processors.orders import Order, Refunded
 from processors.origins import names, origin, pack, unpack
+from processors.told import Told
 from processors.waiting import Due, changed
 from schemas.actions import Action, Purchase, Refund
 from schemas.facts import Fact, Ledger, RefundOrphan, RefundRefused
@@ -64,11 +65,11 @@ class Claim(NamedTuple):
         return max(0, self.amount - sum(int(amount) for category, amount in pairs if int(category) in excluded))
 
 
-Follow = Callable[["Rules", "Rules", MemberState, Counted, Action, "Moment", list[Fact]], None]
+Follow = Callable[[Told, "Rules", Counted], None]
 
 FOLLOWS: list[Follow] = [redeem.refunded]
 """Who is told of a counted refund, in this order, after points, spend and the buying tier:
-(rules, in_force, state, counted, action at hand, moment, facts). The action is the refund, the order it waited for, or
+(told, in_force, counted). The action at hand is the refund, the order it waited for, or
 the cancel of the redeem that paid an order of amount 0. Of an order older than the list little is known: its `order`
 has the moment and no points, and is never whole.
 """
@@ -235,8 +236,9 @@ def _tell(
         last = orders.last_standing(state)
         if last < state.last_purchase:
             churn.unbought(in_force, state, action, last, moment, facts)
+    told = Told(rules, state, action, moment, facts, refund=True)
     for follow in FOLLOWS:
-        follow(rules, in_force, state, counted, action, moment, facts)
+        follow(told, in_force, counted)
 
 
 def _take_back(rules: Rules, state: MemberState, fact: Ledger, order: Order, owed: int, clock: int) -> None:

@@ -123,16 +123,9 @@ def note(rules: Rules, state: MemberState, action: Action, moment: Moment, facts
         _add(rules, state, item_id, rung, action, moment, facts)
 
 
-def refunded(
-    rules: Rules,
-    in_force: Rules,
-    state: MemberState,
-    counted: Counted,
-    action: Action,
-    moment: Moment,
-    facts: list[Fact],
-) -> None:
+def refunded(told: Told, in_force: Rules, counted: Counted) -> None:
     """A refund was counted: of an order refunded as a whole nothing was bought."""
+    state = told.state
     if not (counted.whole and state.ladder_buys):
         return
     rows = list(BOUGHT_ITEM.iter_unpack(state.ladder_buys))
@@ -140,7 +133,6 @@ def refunded(
     if not items:
         return
     state.ladder_buys = b"".join(BOUGHT_ITEM.pack(*row) for row in rows if row[2] != counted.order.offset)
-    told = Told(rules, state, action, moment, facts, refund=True)
     for item in items:
         _judge(told, item, "")
 

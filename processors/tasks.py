@@ -99,20 +99,12 @@ def note(rules: Rules, state: MemberState, action: Action, moment: Moment, facts
     _write(rules, state, kept.values(), moment.clock)
 
 
-def refunded(
-    rules: Rules,
-    in_force: Rules,
-    state: MemberState,
-    counted: Counted,
-    action: Action,
-    moment: Moment,
-    facts: list[Fact],
-) -> None:
+def refunded(told: Told, in_force: Rules, counted: Counted) -> None:
     """A refund was counted: its order counts for so much less, and for nothing if all of it is refunded."""
+    rules, state = told.rules, told.state
     if not state.tasks:
         return
     kept, order = {one.key: one for one in _read(state.tasks)}, counted.order.offset
-    told = Told(rules, state, action, moment, facts, refund=True)
     for one in kept.values():
         plan = rules.tasks.by_key.get(one.key)
         if plan is None or all(row.order != order for row in one.rows):
@@ -124,7 +116,7 @@ def refunded(
         ]
         one.rows = sorted(row for row in left if row.value > 0 and not (row.order == order and counted.whole))
         _judge(told, plan, one)
-    _write(rules, state, kept.values(), moment.clock)
+    _write(rules, state, kept.values(), told.moment.clock)
 
 
 def done_at(state: MemberState, name: str) -> int:

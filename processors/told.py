@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 class Told(NamedTuple):
     """An action of a member, the version that judges it, and the facts of the decision so far.
 
-    `refund` says that an order was refunded: the action is the refund, or the order that it waited for.
+    `refund` says that an order was refunded: the action is the refund, the order that it waited for, or the cancel or
+    redeem that undid its payment.
     """
 
     rules: Rules

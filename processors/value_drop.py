@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from processors.member import Moment
     from processors.programme import Rules
     from processors.refund import Counted
+    from processors.told import Told
 
 VALUE = ASIDE["value"]
 
@@ -55,22 +56,15 @@ def ordered(
     elif high and moment.at > state.closed_at:
         until = moment.at + in_force.warnings.value_order_ms
         reason = Reason(VALUE.number, ORDER, order.key, moment.at, until)
-        words = f"an order of {told(in_force, order.counted, before, rule.percent)} of the {len(before)} before"
+        words = f"an order of {in_words(in_force, order.counted, before, rule.percent)} of the {len(before)} before"
         reasons.add(judgement, VALUE, reason, words, moment.at)
 
 
-def refunded(
-    rules: Rules,
-    in_force: Rules,
-    state: MemberState,
-    back: Counted,
-    action: Action,
-    moment: Moment,
-    facts: list[Fact],
-) -> None:
+def refunded(told: Told, in_force: Rules, back: Counted) -> None:
     """A refund was counted: an order that is gone is no reason any more; the month has less spend."""
+    state, moment = told.state, told.moment
     if back.whole and state.beside is not None:
-        judgement = of_action(in_force, state, action, moment, facts)
+        judgement = of_action(in_force, state, told.action, moment, told.facts)
         key = back.order.key
         reasons.lift(judgement, VALUE, lambda it: (it.kind, it.key) == (ORDER, key), moment.at, "refund")
     look_again(in_force, state, moment.clock)
@@ -81,7 +75,7 @@ def is_low(amount: int, before: Sequence[int], percent: int) -> bool:
     return 200 * amount < percent * _median_twice(before)
 
 
-def told(in_force: Rules, amount: int, before: Sequence[int], percent: int) -> str:
+def in_words(in_force: Rules, amount: int, before: Sequence[int], percent: int) -> str:
     """That an amount is under a share of a median, in words."""
     minor = in_force.minor_units
     return f"{amount / minor:.2f} is under {percent}% of {_median_twice(before) / 2 / minor:.2f}, the median"
@@ -147,6 +141,6 @@ def fall_due(due: Due) -> None:
             reasons.lift(judgement, VALUE, lambda it: it.kind == MONTH, at, "month")
         elif is_high(in_force, spend, month) and state.last_own > state.closed_at:
             reason = Reason(VALUE.number, MONTH, ONE, at, at + in_force.warnings.value_month_ms)
-            words = f"a month of {told(in_force, net, before, rule.percent)} of the {len(before)} before"
+            words = f"a month of {in_words(in_force, net, before, rule.percent)} of the {len(before)} before"
             reasons.add(judgement, VALUE, reason, words, in_force.calendar.month_start(month))
     _watch(in_force, state, spend, month + 1)

@@ -7,16 +7,15 @@ from typing import Any
 
 from msgspec import Struct
 
-from processors import blue, cases, mood, path, reasons, rhythm, value_drop
+from processors import blue, cases, mood, path, profiling, reasons, rhythm, value_drop
 from processors.ladders import ASIDE, NAMES, AnyLadder, Aside
 from processors.orders import spend_by_month
 from processors.programme import Rules
 from processors.reasons import COMPLAINT, GAPS, MONTH, ORDER, SATISFACTION, SUPPORT, Reason
-from processors.value import is_high
+from processors.value import closed_spend, is_high
 from schemas.member import MemberState
 
-HOUR_MS = 3_600_000
-PROFILED = ("value", "rhythm")
+PROFILED = [of.dimension for of in profiling.OF]
 
 
 class Tier(Struct, frozen=True):
@@ -91,8 +90,7 @@ def _aside(of: Aside, rules: Rules, state: MemberState, clock: int, text: Text) 
 def _because(of: Aside, of_tier: list[Reason], rules: Rules, state: MemberState, at: int) -> str:
     if of is blue.BLUE:
         recent, before = blue.counts(rules, state, rules.calendar.day(at) - 1, state.active_bits)
-        days = rules.warnings.blue_days
-        return f"{recent} active days of the last {days}, {before} of the {days} before"
+        return blue.in_words(rules, recent, before)
     known = {(it.kind, it.key): it for it in cases.read(state)}
     return "; ".join(_reason(it, known.get((it.kind, it.key)), rules, state) for it in of_tier)
 
@@ -102,11 +100,9 @@ def _reason(it: Reason, case: cases.Case | None, rules: Rules, state: MemberStat
     if it.kind == COMPLAINT and it.dimension == path.PATH.number:
         return "a complaint opened meanwhile"
     if it.kind == COMPLAINT and case is not None:
-        hours = rules.warnings.complaint_ms[case.severity] // HOUR_MS
-        return f"{cases.SEVERITIES[case.severity]} complaint, not resolved in {hours} h"
+        return mood.of_complaint(rules, case)
     said = {
-        SATISFACTION: f"a satisfaction of {state.beside.score if state.beside else 0}, "
-        f"under {rules.warnings.score_below}",
+        SATISFACTION: mood.of_score(rules, state.beside.score if state.beside else 0),
         SUPPORT: path.WORDS,
         ORDER: f"an order under {value.order.percent}% of the median before",
         MONTH: f"a month under {value.month.percent}% of the median before",
@@ -184,8 +180,8 @@ def _why_not(name: str, rules: Rules, state: MemberState, clock: int) -> tuple[s
     if is_high(rules, spend, month):
         return name, {"percent": tiers.value.order.percent}
     value = rules.programme.value
-    total = sum(spend.get(it, 0) for it in range(month - value.months, month))
-    return "high", {"mean": f"{total / value.months / rules.minor_units:,.2f}", "high": f"{value.high:,.2f}"}
+    mean = closed_spend(rules, spend, month) / value.months
+    return "high", {"mean": f"{mean / rules.minor_units:,.2f}", "high": f"{value.high:,.2f}"}
 
 
 def _why_no_path(rules: Rules, state: MemberState) -> tuple[str, dict[str, Any]]:

@@ -12,10 +12,9 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from processors.versions import Versions
 from streams import programme_log as control_log
 from streams.calibration import HORIZONS, Asked, CalibrationMetrics, Comparison, Rounds, compared, publish
-from streams.cli_analytics import seconds_of
+from streams.cli_analytics import caught_up, seconds_of
 from streams.cli_operations import put_in_force
 from streams.cli_processes import Begun, begin, stay
 from streams.errors import UsageError
@@ -132,31 +131,15 @@ async def _rounds(invocation: Invocation, every_s: int, begun: Begun) -> None:
 @asynccontextmanager
 async def _asked(invocation: Invocation) -> AsyncIterator[Asked]:
     """Where the log stands, with somebody to ask who has all its facts. Raises `UsageError`."""
-    from streams.analytics import open_reader
-    from streams.thresholds import behind
-
     settings = invocation.settings
     async with invocation.store() as store:
         at = await control_log.standing(settings, store)
-    states = {partition: place.state for partition, place in at.items()}
-    clock = min(state.clock for state in states.values())
-    one = next(iter(states.values()))
-    rules = Versions(one.programmes, clock).in_force
-    if rules is None:
-        raise UsageError("the log has no programme yet", remedy="begin it with `memberflow bootstrap`")
-    calendar = rules.calendar
-    held = [state.parameters for state in states.values() if state.parameters is not None]
-    warm = min(held, key=lambda it: it.number) if len(held) == len(states) else None
-    reader: Any = await asyncio.to_thread(open_reader, settings.clickhouse)
-    try:
-        late = await asyncio.to_thread(behind, reader, settings.log, {p: it.n for p, it in states.items()})
-        if late:
-            what = f"ClickHouse has not all facts of partitions {', '.join(map(str, late))} yet"
-            raise UsageError(what, remedy="is the sink running? try again in some seconds")
-        closed = calendar.day(clock) - 1
-        yield Asked(reader, settings.log, calendar, calendar.day(one.history_from), closed, clock, warm)
-    finally:
-        await asyncio.to_thread(reader.close)
+    calendar, clock = control_log.in_force(at).calendar, control_log.clock_of(at)
+    held = [place.state.parameters for place in at.values() if place.state.parameters is not None]
+    warm = min(held, key=lambda it: it.number) if len(held) == len(at) else None
+    first = calendar.day(at[0].state.history_from)
+    async with caught_up(invocation, at) as reader:
+        yield Asked(reader, settings.log, calendar, first, calendar.day(clock) - 1, clock, warm)
 
 
 def _date(day: int) -> dt.date:

@@ -6,18 +6,22 @@ import asyncio
 import datetime as dt
 import json
 import re
-from typing import Annotated, Any
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
-from processors.versions import Versions
 from schemas.records import Thresholds
 from streams import programme_log as control_log
 from streams.cli_operations import bar, put_in_force
 from streams.cli_processes import Begun, begin, stay
 from streams.errors import RefusedToStart, TotalsDiffer, UsageError
 from streams.wiring import Invocation, run
+
+if TYPE_CHECKING:
+    from streams.analytics import Reader
 
 EVERY_MIN_S, EVERY_MAX_S = 60, 43_200
 """A day without a comparison is an alert: a round must come well before."""
@@ -142,31 +146,38 @@ def thresholds_publish(
 async def _publish(invocation: Invocation, by: str, why: str, *, dry_run: bool) -> tuple[Thresholds, int]:
     """The record, and its number in the log; 0 = it was in force already, or not asked for."""
     from streams import thresholds as population
-    from streams.analytics import open_reader
 
     settings = invocation.settings
     async with invocation.store() as store:
         at = await control_log.standing(settings, store)
-    clock = min(place.state.clock for place in at.values())
-    rules = Versions(next(iter(at.values())).state.programmes, clock).in_force
-    if rules is None:
-        raise UsageError("the log has no programme yet", remedy="begin it with `memberflow bootstrap`")
-    day = rules.calendar.day(clock) - 1
+    rules = control_log.in_force(at)
+    day = rules.calendar.day(control_log.clock_of(at)) - 1
     held = [place.state.thresholds for place in at.values()]
     if not dry_run and all(one is not None and one.day >= day for one in held) and held[0]:
         return held[0], 0
-    reader: Any = await asyncio.to_thread(open_reader, settings.clickhouse)
+    async with caught_up(invocation, at) as reader:
+        found = await asyncio.to_thread(population.taken, reader, settings.log, rules, day)
+    control = population.record(found, rules, day, by, why)
+    return control, 0 if dry_run else await put_in_force(invocation, control)
+
+
+@asynccontextmanager
+async def caught_up(invocation: Invocation, at: Mapping[int, control_log.Standing]) -> AsyncIterator[Reader]:
+    """Who has all facts that were published where the log stands. Raises `UsageError` while some are missing."""
+    from streams.analytics import open_reader
+    from streams.thresholds import behind
+
+    settings = invocation.settings
+    reader: Reader = await asyncio.to_thread(open_reader, settings.clickhouse)
     try:
         written = {partition: place.state.n for partition, place in at.items()}
-        late = await asyncio.to_thread(population.behind, reader, settings.log, written)
+        late = await asyncio.to_thread(behind, reader, settings.log, written)
         if late:
             what = f"ClickHouse has not all facts of partitions {', '.join(map(str, late))} yet"
             raise UsageError(what, remedy="is the sink running? try again in some seconds")
-        found = await asyncio.to_thread(population.taken, reader, settings.log, rules, day)
+        yield reader
     finally:
         await asyncio.to_thread(reader.close)
-    control = population.record(found, rules, day, by, why)
-    return control, 0 if dry_run else await put_in_force(invocation, control)
 
 
 async def _rounds(invocation: Invocation, every_s: int, begun: Begun) -> None:

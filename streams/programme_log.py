@@ -17,7 +17,7 @@ from aiokafka.errors import KafkaError
 from processors.control import AHEAD_MS, series
 from processors.programme import Rules
 from processors.signature import public_text, seal
-from processors.versions import versions_of
+from processors.versions import Versions
 from schemas import partition as partition_codec
 from schemas.decoding import Controlled, NotUnderstood, decode
 from schemas.partition import PartitionState
@@ -66,9 +66,14 @@ def standing_of(header: Header) -> Standing:
     return Standing(header.next_offset, partition_codec.decode(raw) if raw else PartitionState())
 
 
+def clock_of(at: Mapping[int, Standing]) -> int:
+    """The clock of the partition that is furthest behind: by then all are as they say."""
+    return min(place.state.clock for place in at.values())
+
+
 def in_force(at: Mapping[int, Standing]) -> Rules:
-    """The programme that holds where partition 0 stands. Raises `UsageError` before there is one."""
-    rules = versions_of(at[0].state).in_force
+    """The programme that holds in every partition by its clock. Raises `UsageError` before there is one."""
+    rules = Versions(at[0].state.programmes, clock_of(at)).in_force
     if rules is None:
         raise UsageError("no programme is in force", remedy="is a worker running?")
     return rules

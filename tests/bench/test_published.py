@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
 import msgspec
 import pytest
 import typer
@@ -62,3 +66,19 @@ def test_a_bench_that_failed_says_so_in_a_line_and_ends_with_1(
         main(quick=True, only=["throughput"])
     assert ended.value.exit_code == 1
     assert capsys.readouterr().err == "bench: partition 0: fact 3 follows fact 1, some are lost\n"
+
+
+def test_a_bench_that_is_interrupted_says_so_in_a_line_and_ends_with_130(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stopped(running: Coroutine[Any, Any, None]) -> None:
+        running.close()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(asyncio, "run", stopped)
+    with pytest.raises(typer.Exit) as ended:
+        main(quick=True, only=["throughput"])
+    assert ended.value.exit_code == 130
+    told = capsys.readouterr()
+    assert told.err == "bench: interrupted; no part was measured, build/bench.json is as it was\n"
+    assert "memberflow bench" not in told.out

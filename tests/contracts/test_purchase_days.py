@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,6 @@ from processors.calendar import DAY_MS, Calendar
 from schemas import aggregates, facts
 from schemas.aggregates import Calibration
 from schemas.facts import Fact, Ledger, SpendBrought
-from schemas.settings import ClickHouse
 from schemas.tables import CALIBRATION
 from streams.analytics import AnalyticsStore, Block
 from streams.purchase_days import histories, spans_of
@@ -20,8 +18,6 @@ from streams.sink_start import highest_rows
 from tests.oracles.cdnow import read
 from tests.oracles.purchase_days import customers, of_cdnow, of_facts
 from tests.rows import blocks_of
-
-from .analytics_stores import chdb_settings, running, server_settings
 
 pytestmark = pytest.mark.real
 
@@ -33,17 +29,6 @@ CALENDARS = [
     Calendar("Australia/Lord_Howe", 0),  # half an hour of them
 ]
 FIRST = 20_089  # 1 January 2025
-
-
-@pytest.fixture(params=["chdb", "server"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[AnalyticsStore]:
-    settings: ClickHouse = (
-        chdb_settings(tmp_path / "chdb")
-        if request.param == "chdb"
-        else server_settings(request.getfixturevalue("clickhouse_server"))
-    )
-    with running(settings) as opened:
-        yield opened
 
 
 def lived(calendar: Calendar) -> list[Fact]:

@@ -3,36 +3,20 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from processors.population import Population, added, decode
 from schemas import facts
 from schemas.facts import Fact, Ledger, Score, SpendBrought
-from schemas.settings import ClickHouse
 from streams.analytics import AnalyticsStore
 from streams.thresholds import behind, cuts_of, record, taken
 from tests.oracles.population import cuts
 from tests.processors.story import DAY, RULES, START
 from tests.rows import blocks_of
 
-from .analytics_stores import chdb_settings, running, server_settings
-
 pytestmark = pytest.mark.real
 TODAY = RULES.calendar.day(START) + 40
-
-
-@pytest.fixture(params=["chdb", "server"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[AnalyticsStore]:
-    settings: ClickHouse = (
-        chdb_settings(tmp_path / "chdb")
-        if request.param == "chdb"
-        else server_settings(request.getfixturevalue("clickhouse_server"))
-    )
-    with running(settings) as opened:
-        yield opened
 
 
 def population() -> list[Fact]:

@@ -14,10 +14,11 @@ from processors.lots import by_end
 from processors.member import Member, Moment, decide, wake
 from processors.programme import Rules
 from schemas.actions import Purchase
-from schemas.facts import Fact, Ledger, Tier, TierEntered, TierLeft
+from schemas.facts import Fact, Ledger, Tier
 from schemas.member import SPEND, MemberState
 from schemas.programme import parse
 from tests.oracles.cdnow import END, NEW_YORK, Expected, Order, Spell, comebacks, expected, lot_ends, ms, oracle, read
+from tests.oracles.spells import spells_of
 from tests.oracles.warnings import Act, lived, overall
 
 SAMPLE = Path("tests/data/cdnow_sample.txt")
@@ -160,17 +161,6 @@ def ruled(orders: list[Order]) -> tuple[MemberState, list[Fact]]:
     if 0 < wake_at <= ms(END):
         facts += wake(RULES, member, ms(END), len(orders), 0).facts
     return member.state, facts
-
-
-def spells_of(facts: list[Fact], dimension: str) -> list[tuple[str, int, int | None]]:
-    found: list[tuple[str, int, int | None]] = []
-    for fact in facts:
-        if isinstance(fact, TierEntered) and fact.dimension == dimension:
-            found.append((fact.tier, fact.effective_at, None))
-        elif isinstance(fact, TierLeft) and fact.dimension == dimension:
-            assert found[-1] == (fact.tier, fact.entered_at, None)
-            found[-1] = (fact.tier, fact.entered_at, fact.effective_at)
-    return found
 
 
 def in_ms(spells: list[Spell]) -> list[tuple[str, int, int | None]]:

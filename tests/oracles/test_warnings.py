@@ -14,8 +14,9 @@ import pytest
 from processors.aggregate import Buckets
 from processors.programme import Rules
 from schemas.actions import Action
-from schemas.facts import Fact, Tier, TierEntered, TierLeft
+from schemas.facts import Fact, Tier, TierLeft
 from schemas.programme import parse
+from tests.oracles.spells import spells_of
 from tests.oracles.warnings import DAY, TIERS, Act, Member, Spell, lived, overall
 from tests.processors.story import DEFAULT, Story, an_action
 
@@ -106,17 +107,6 @@ def _ms(at: dt.datetime) -> int:
     return round(at.timestamp() * 1000)
 
 
-def told(facts: list[Fact], dimension: str) -> list[tuple[str, int, int | None]]:
-    found: list[tuple[str, int, int | None]] = []
-    for fact in facts:
-        if isinstance(fact, TierEntered) and fact.dimension == dimension:
-            found.append((fact.tier, fact.effective_at, None))
-        elif isinstance(fact, TierLeft) and fact.dimension == dimension:
-            assert found[-1] == (fact.tier, fact.entered_at, None)
-            found[-1] = (fact.tier, fact.entered_at, fact.effective_at)
-    return found
-
-
 def in_ms(spells: list[Spell]) -> list[tuple[str, int, int | None]]:
     return [(it.tier, _ms(it.entered), _ms(it.left) if it.left else None) for it in spells]
 
@@ -134,7 +124,7 @@ def test_every_tier_is_entered_and_left_when_the_oracle_says(seed: int) -> None:
     refunds = any(it.what == "refund" for it in member.acts)
     for dimension, spells in member.spells.items():
         if dimension != "buying" or not refunds:  # those that a refund moves are in their own table
-            assert told(facts, dimension) == in_ms(spells), dimension
+            assert spells_of(facts, dimension) == in_ms(spells), dimension
 
 
 @pytest.mark.parametrize("seed", range(0, SEEDS, 2))

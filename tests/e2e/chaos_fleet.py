@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 import urllib.request
 from collections import Counter
 from pathlib import Path
@@ -16,6 +17,8 @@ from tests.e2e.memberflow import COMMAND, Log, Running
 
 KILLED = -signal.SIGKILL
 ACQUIRED = "partition acquired"
+LEARNS_WITHIN = 15
+"""Seconds after which a woken zombie that was not fenced will not be: it lost its store while it stood still."""
 
 
 class Member(Running):
@@ -24,7 +27,8 @@ class Member(Running):
     def __init__(self, process: subprocess.Popen[bytes], log: Path, command: str, fate: str) -> None:
         super().__init__(process, log)
         self.command, self.fate, self.expected = command, fate, ""
-        self.frozen = self.was_zombie = False
+        self.frozen = False
+        self.woken_at, self.woken_since = "", 0.0
 
     @property
     def point(self) -> str:
@@ -35,6 +39,11 @@ class Member(Running):
     def stopped(self) -> bool:
         """Whether it met its fate and stands still."""
         return bool(psutil.Process(self.process.pid).status() == psutil.STATUS_STOPPED)
+
+    @property
+    def learns(self) -> bool:
+        """Whether it was woken just now, and the store has yet to tell it that others own what it holds."""
+        return bool(self.woken_at) and time.monotonic() - self.woken_since < LEARNS_WITHIN and not self.fenced()
 
     def fenced(self) -> int:
         """How often the store told it that somebody else owns its partition."""
@@ -84,7 +93,7 @@ class Fleet:
 
     def mortal(self) -> list[Member]:
         """Workers that may be killed anywhere: without a fate, and no zombie that has yet to learn what it is."""
-        return [m for m in self.workers() if not m.fate and (m.fenced() or not m.was_zombie)]
+        return [m for m in self.workers() if not m.fate and not m.learns]
 
     def workers(self) -> list[Member]:
         """Those that run."""
@@ -110,8 +119,23 @@ class Fleet:
 
     def thaw(self, member: Member) -> None:
         """SIGCONT."""
-        member.frozen, member.was_zombie, member.fate = False, True, ""
+        member.woken_at, member.woken_since = member.point, time.monotonic()
+        member.frozen, member.fate = False, ""
         member.process.send_signal(signal.SIGCONT)
+
+    def zombies(self, point: str) -> list[Member]:
+        """Those woken at a failpoint that the store fenced."""
+        return [member for member in self.ever if member.woken_at == point and member.fenced()]
+
+    def fated(self) -> bool:
+        """Whether a worker, or one that is still to be started, has yet to meet its fate."""
+        return bool(self.fates["worker"]) or any(m.fate for m in self.members if m.command == "worker")
+
+    def to_come(self, fate: str) -> bool:
+        """Whether somebody will meet a fate, meets it, or has yet to learn what it did to him."""
+        return any(fate in one for one in self.fates["worker"]) or any(
+            fate in member.fate or (fate.endswith(f" {member.woken_at}") and member.learns) for member in self.members
+        )
 
     def in_flight(self, member: Member | None = None) -> int:
         """Chunks that are being published or committed right now, as the workers' own metrics say."""

@@ -118,7 +118,7 @@ class Chaos:
         await change
         await self._change(*CHANGES[1])
         self.until = max(self.until, time.monotonic() + HOLDS_AFTER)
-        while time.monotonic() < self.until or self.fleet.fates["worker"] or self.frozen_since:
+        while time.monotonic() < self.until or self.frozen_since or self.fleet.fated() or self._owed():
             await self._pause(5)
             await self._kill()
             assert time.monotonic() < self.until + PATIENCE, f"fates that were not met: {self.fleet.fates}"
@@ -152,10 +152,16 @@ class Chaos:
             await asyncio.to_thread(self.fleet.tend)
             self._thaw()
 
+    def _owed(self) -> bool:
+        """Zombies that nobody fenced (their store died while they stood still) show nothing: their fates come again."""
+        owed = [fate for fate in FATES if fate.startswith("FREEZE") and not self.fleet.zombies(fate.split()[1])]
+        self.fleet.fates["worker"] += [f"{fate}:10" for fate in owed if not self.fleet.to_come(fate)]
+        return bool(owed)
+
     async def _stuck_chunks(self) -> int:
         """How many chunks are decided and not committed, of a part that does not move: seen twice, none gets past."""
         before = 0
-        for _ in range(100):
+        for _ in range(5):
             found = await asyncio.to_thread(self.fleet.in_flight)
             if before and found:
                 return min(before, found)
@@ -179,8 +185,13 @@ class Chaos:
     async def _outage(self, part: str, seconds: float) -> None:
         """Stopped until a publish (Kafka) or a commit of what was published (Redis) hangs, killed, started again."""
         self.whole = False
-        self.log.stack.pause(part)
-        self.happened[f"open when {part} died"] = await self._stuck_chunks()
+        for _ in range(20):  # it may find every chunk before its publish: then all go on, and it is stopped again
+            self.log.stack.pause(part)
+            self.happened[f"open when {part} died"] = stuck = await self._stuck_chunks()
+            if stuck:
+                break
+            self.log.stack.resume(part)
+            await self._pause(0.5)
         await asyncio.to_thread(self.log.stack.kill, part)
         await self._pause(seconds)
         await asyncio.to_thread(self.log.stack.start, part)
@@ -284,7 +295,7 @@ def moved(fleet: Fleet, chaos: Chaos, told: dict[int, Told]) -> None:
     assert deaths["chunk.published"] >= 3, deaths
     assert sum(count for place, count in deaths.items() if not place.startswith("sink")) >= 6, deaths
     assert deaths["sink.mid_insert"] >= 1, deaths
-    assert sum(member.fenced() > 0 for member in fleet.ever if member.was_zombie) >= 2, happened
+    assert all(fleet.zombies(point) for point in ("chunk.decided", "chunk.published")), happened
     assert happened["open when redis died"] >= 1, happened
     assert happened["open when kafka died"] >= 1, happened
     assert sum(one.repeats for one in told.values()) > 0

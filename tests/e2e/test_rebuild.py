@@ -16,7 +16,9 @@ from pathlib import Path
 import pytest
 
 from infra.stack import Stack
+from streams.log_reader import LogReader
 from streams.store import Dump, key
+from streams.topics import admin
 from tests.e2e.looking_back import Kept, flush
 from tests.e2e.memberflow import COMMAND, PARTITIONS
 from tests.polling import eventually
@@ -135,6 +137,32 @@ def test_a_rebuild_stops_a_chunk_below_the_newest_fact_and_begins_with_a_snapsho
     assert [image.digest() for image in lived.images()] == [image.digest() for image in images]
     assert all(f"folded from {image.next_offset}" in said for image in images)
     assert "equal: Redis, the log replayed, and ClickHouse" in lived.audit()
+
+
+def test_facts_and_aggregates_that_are_lost_are_published_again_byte_for_byte(lived: Lived) -> None:
+    log = lived.log
+    lost = [log.topics.facts.name, log.topics.aggregates.name]
+    before = [asyncio.run(values(log, topic)) for topic in lost]
+    with admin(log.settings.kafka.bootstrap) as client:
+        client.delete_topics(lost)
+        assert eventually(lambda: not {*lost} & {*client.list_topics()}, within_s=30)
+    log.ok("topics", "apply")
+    assert log.patiently("rebuild", "--replace").count("stands at 0,") == PARTITIONS
+    with log.worker():
+        assert eventually(lambda: lived.caught_up(ACTIONS), within_s=120)
+    for topic, held in zip(lost, before, strict=True):
+        assert held
+        assert not held - asyncio.run(values(log, topic)), f"{topic}: some are not what they were"
+    assert "equal: Redis, the log replayed, and ClickHouse" in lived.audit()
+
+
+async def values(log: Kept, topic: str) -> set[tuple[int, bytes]]:
+    """What a topic holds, by partition, each once."""
+    found: set[tuple[int, bytes]] = set()
+    async with LogReader(log.settings.kafka.bootstrap, topic) as reader:
+        async for records in reader.read_all(await reader.all_bounds(range(PARTITIONS))):
+            found.update((record.partition, record.value) for record in records)
+    return found
 
 
 def test_an_audit_names_the_member_whose_state_was_changed(lived: Lived) -> None:

@@ -10,7 +10,7 @@ from schemas.programme import RULES, parse
 from streams.replay import CHUNK, Digests, Manner, digests_of, read_log, write_log
 from tests.processors.golden import IDENTITY, digest_file, log_file
 from tests.processors.golden.recorded import PARTITION, programme, record
-from tests.processors.golden.renew import RECORDS, SEED
+from tests.processors.golden.renew import CHANGELOG, RECORDS, SEED, released
 
 CHANGED = """results of rules {} have changed. A fix that changes results is a new number of rules with a branch
 of its own (design, section 2), and a golden log of its own: python -m tests.processors.golden.renew N"""
@@ -29,6 +29,18 @@ async def test_a_changed_result_needs_a_new_number_of_rules(rules: int) -> None:
 def test_the_golden_log_is_under_the_rules_it_is_named_for(rules: int) -> None:
     assert parse(programme(1, rules)).rules == rules
     assert f"rules: {rules}".encode() in (read_log(log_file(rules))[0].value or b"")
+
+
+@pytest.mark.parametrize("rules", RULES)
+def test_the_changelog_tells_which_version_brought_a_number_of_rules(rules: int) -> None:
+    released(rules, CHANGELOG.read_text())  # else `renew` could not tell whether its digests may still change
+
+
+def test_digests_of_a_released_number_stay() -> None:
+    text = "# Changelog\n\n## 0.2.0 (unreleased)\n- Rules 2: b.\n\n## 0.1.0 (2026-12-01)\n- Rules 1: a.\n"
+    assert [released(rules, text) for rules in (2, 1)] == [False, True]
+    with pytest.raises(ValueError, match="Rules 3"):
+        released(3, text)
 
 
 def test_a_log_is_recorded_the_same_each_time(tmp_path_factory: pytest.TempPathFactory) -> None:

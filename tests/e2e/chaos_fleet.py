@@ -28,7 +28,7 @@ class Member(Running):
         super().__init__(process, log)
         self.command, self.fate, self.expected = command, fate, ""
         self.frozen = False
-        self.woken_at, self.woken_since = "", 0.0
+        self.woken_from, self.woken_since = "", 0.0
 
     @property
     def point(self) -> str:
@@ -43,7 +43,7 @@ class Member(Running):
     @property
     def learns(self) -> bool:
         """Whether it was woken just now, and the store has yet to tell it that others own what it holds."""
-        return bool(self.woken_at) and time.monotonic() - self.woken_since < LEARNS_WITHIN and not self.fenced()
+        return bool(self.woken_from) and time.monotonic() - self.woken_since < LEARNS_WITHIN and not self.fenced()
 
     def fenced(self) -> int:
         """How often the store told it that somebody else owns its partition."""
@@ -119,13 +119,13 @@ class Fleet:
 
     def thaw(self, member: Member) -> None:
         """SIGCONT."""
-        member.woken_at, member.woken_since = member.point, time.monotonic()
+        member.woken_from, member.woken_since = member.fate.partition(":")[0], time.monotonic()
         member.frozen, member.fate = False, ""
         member.process.send_signal(signal.SIGCONT)
 
-    def zombies(self, point: str) -> list[Member]:
-        """Those woken at a failpoint that the store fenced."""
-        return [member for member in self.ever if member.woken_at == point and member.fenced()]
+    def fenced(self, fate: str) -> list[Member]:
+        """Those that were woken from a fate, and then fenced by the store."""
+        return [member for member in self.ever if member.woken_from == fate and member.fenced()]
 
     def fated(self) -> bool:
         """Whether a worker, or one that is still to be started, has yet to meet its fate."""
@@ -134,7 +134,7 @@ class Fleet:
     def to_come(self, fate: str) -> bool:
         """Whether somebody will meet a fate, meets it, or has yet to learn what it did to him."""
         return any(fate in one for one in self.fates["worker"]) or any(
-            fate in member.fate or (fate.endswith(f" {member.woken_at}") and member.learns) for member in self.members
+            fate in member.fate or (member.woken_from == fate and member.learns) for member in self.members
         )
 
     def in_flight(self, member: Member | None = None) -> int:

@@ -1,4 +1,4 @@
-"""State that is lost under load comes back byte for byte: LOST, halted, rebuilt, and the stores agree again.
+"""State that is lost under load, and facts and aggregates whose topics are gone, come back byte for byte.
 
 Seed of the traffic: 5.
 """
@@ -16,11 +16,12 @@ from pathlib import Path
 import pytest
 
 from infra.stack import Stack
-from streams.log_reader import LogReader
+from schemas import facts
 from streams.store import Dump, key
 from streams.topics import admin
 from tests.e2e.looking_back import Kept, flush
 from tests.e2e.memberflow import COMMAND, PARTITIONS
+from tests.e2e.proof import Proof
 from tests.polling import eventually
 
 pytestmark = pytest.mark.real
@@ -142,7 +143,7 @@ def test_a_rebuild_stops_a_chunk_below_the_newest_fact_and_begins_with_a_snapsho
 def test_facts_and_aggregates_that_are_lost_are_published_again_byte_for_byte(lived: Lived) -> None:
     log = lived.log
     lost = [log.topics.facts.name, log.topics.aggregates.name]
-    before = [asyncio.run(values(log, topic)) for topic in lost]
+    before = [values(log, topic) for topic in lost]
     with admin(log.settings.kafka.bootstrap) as client:
         client.delete_topics(lost)
         assert eventually(lambda: not {*lost} & {*client.list_topics()}, within_s=30)
@@ -152,17 +153,16 @@ def test_facts_and_aggregates_that_are_lost_are_published_again_byte_for_byte(li
         assert eventually(lambda: lived.caught_up(ACTIONS), within_s=120)
     for topic, held in zip(lost, before, strict=True):
         assert held
-        assert not held - asyncio.run(values(log, topic)), f"{topic}: some are not what they were"
+        assert not held - values(log, topic), f"{topic}: some are not what they were"
+    numbered = {(partition, facts.decode(value).n) for partition, value in values(log, lost[0])}
+    assert len(numbered) == len(values(log, lost[0])), "two facts of one number"
     assert "equal: Redis, the log replayed, and ClickHouse" in lived.audit()
 
 
-async def values(log: Kept, topic: str) -> set[tuple[int, bytes]]:
+def values(log: Kept, topic: str) -> set[tuple[int, bytes]]:
     """What a topic holds, by partition, each once."""
-    found: set[tuple[int, bytes]] = set()
-    async with LogReader(log.settings.kafka.bootstrap, topic) as reader:
-        async for records in reader.read_all(await reader.all_bounds(range(PARTITIONS))):
-            found.update((record.partition, record.value) for record in records)
-    return found
+    found = asyncio.run(Proof(log.settings).published(topic))
+    return {(partition, value) for partition, all_of_it in found.items() for value in all_of_it}
 
 
 def test_an_audit_names_the_member_whose_state_was_changed(lived: Lived) -> None:

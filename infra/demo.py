@@ -52,7 +52,7 @@ LOOK_S = 0.5
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # Half the work of the broker in its first minute is compiling itself; a demo does not live long enough for more.
 JAVA = "-XX:TieredStopAtLevel=1"
-ACTIONS = 95_000
+ACTIONS = 60_000
 CROWD = ["--members", str(MEMBERS), "--seed", str(SEED)]
 # Limits of 7 d silence, 14 d without a purchase and 30 d silence are crossed while the demo runs.
 WAVES = ["--wave", "0.05:7", "--wave", "0.04:14:buying", "--wave", "0.02:30"]

@@ -107,11 +107,11 @@ def give(
 def undo(
     rules: Rules, state: MemberState, action: Action, name: str, moment: Moment, facts: list[Fact], because: str
 ) -> None:
-    """Take back what `give` gave."""
+    """Take back what `give` gave; that its benefit was promised stays known."""
     for row in BADGE.iter_unpack(state.badges):
-        key, which, _, offset, index = row
-        if (key, which) == (key_of(name), 0):
-            state.badges = state.badges.replace(BADGE.pack(*row), b"", 1)
+        key, which, since, offset, index = row
+        if (key, which) == (key_of(name), 0) and since:
+            state.badges = state.badges.replace(BADGE.pack(*row), BADGE.pack(key, which, 0, offset, index), 1)
             fact = BadgeUndone(
                 member_id=action.member_id,
                 effective_at=moment.at,
@@ -139,7 +139,12 @@ def held(state: MemberState, name: str, which: int = 0) -> int:
 def held_since(state: MemberState, name: str) -> list[int]:
     """Every moment since which a member has a badge, ms; those of boards may be several."""
     key = key_of(name)
-    return [at for known, _, at, _, _ in BADGE.iter_unpack(state.badges) if known == key]
+    return [at for known, _, at, _, _ in BADGE.iter_unpack(state.badges) if known == key and at]
+
+
+def many(state: MemberState) -> int:
+    """How many badges a member has."""
+    return sum(at > 0 for _, _, at, _, _ in BADGE.iter_unpack(state.badges))
 
 
 # -- the index at day ends --------------------------------------------------------------------------------------
@@ -223,7 +228,9 @@ def _award(
     because: str,
 ) -> list[Fact]:
     badge: Badge = rules.badges.by_name[name]
-    state.badges += BADGE.pack(key_of(name), which, at, *place)
+    rows, mine = list(BADGE.iter_unpack(state.badges)), (key_of(name), which)
+    kept = [BADGE.pack(*row) for row in rows if row[:2] != mine]
+    state.badges = b"".join(kept) + BADGE.pack(*mine, at, *place)
     facts: list[Fact] = [
         BadgeAwarded(
             member_id=member_id,
@@ -236,6 +243,6 @@ def _award(
             because=because,
         )
     ]
-    if badge.benefit:
+    if badge.benefit and len(kept) == len(rows):  # promised once, though it was taken back and given again
         facts.append(promise(rules, member_id, badge.benefit, "badge", name, which, at, clock))
     return facts

@@ -15,6 +15,7 @@ from schemas.records import Caused
 from schemas.verdicts import Verdict
 
 if TYPE_CHECKING:
+    from processors.level_judge import Change
     from processors.programme import Rules
     from processors.versions import Versions
 
@@ -34,7 +35,8 @@ class Moment(Struct, gc=False):
     """When and where an action is judged; `index` is that of this decision's first fact at the offset.
 
     `told` is what it says to other members, whose causes the partition stamps. `versions` are those that the partition
-    still knows, for what an action repays of others; without them all are judged by its own.
+    still knows, for what an action repays of others; without them all are judged by its own. `undone` is what a refund
+    of this decision took out of the levels, still to be told; None = no refund was counted.
     """
 
     at: int  # `occurred_at` as judged, ms
@@ -43,6 +45,7 @@ class Moment(Struct, gc=False):
     index: int
     told: list[Caused] | None = None
     versions: Versions | None = None
+    undone: tuple[Change, ...] | None = None
 
     def judging(self, rules: Rules, member_id: str, state: MemberState, at: int) -> Rules:
         """The member's rules of another action's moment; `rules` are those of the action at hand."""

@@ -54,6 +54,7 @@ class Look(Struct, gc=False):
     facts: list[Fact]
     action: Action | None = None
     refund: bool = False
+    gone: Sequence[Change] = ()  # entries that a refund undid already, to be told
 
     @property
     def levels(self) -> Levels:
@@ -61,7 +62,7 @@ class Look(Struct, gc=False):
         return self.in_force.levels
 
 
-def judge(look: Look, gone: Sequence[Change] = ()) -> None:
+def judge(look: Look) -> None:
     """Tell what changed, and note when to look again."""
     state, calendar = look.state, look.levels.calendar
     if not tasks.joined_at(state):
@@ -75,7 +76,7 @@ def judge(look: Look, gone: Sequence[Change] = ()) -> None:
     if look.in_force.tops and look.levels.watched(run.sums) and _see_top(look):
         run = course(look.in_force, state, begin)
         run.run(today, look.by)
-    _compare(look, begin, run, gone)
+    _compare(look, begin, run)
     _floors_and_bonus(look, run)
     if look.levels.shown(state.level, state.level_bonus) != before:
         rose(look, before, run.sums)
@@ -150,7 +151,7 @@ def tops_ahead(in_force: Rules, state: MemberState) -> dict[int, int]:
     return {day: _is_top(in_force, state, day) for day in range(first, state.today + in_force.levels.top_days + 1)}
 
 
-def _compare(look: Look, begin: From, run: Course, gone: Sequence[Change]) -> None:
+def _compare(look: Look, begin: From, run: Course) -> None:
     """What was told of the days since, against what is true of them."""
     told = [row for row in changes(look.state) if row.day > begin.day]
     true = [one for one in run.steps if one.kind != WARNING]
@@ -159,7 +160,7 @@ def _compare(look: Look, begin: From, run: Course, gone: Sequence[Change]) -> No
         if told[same].after == true[0].after:
             true = true[1:]
         same += 1
-    wrong = [*gone, *told[same:]] if not same else told[same:]
+    wrong = [*look.gone, *told[same:]] if not same else told[same:]
     days = {one.day for one in true if one.kind == RISE}
     for row in reversed(wrong):
         _undo(look, run, row, moved=row.kind == RISE and row.day in days)
@@ -377,13 +378,12 @@ def _kept(state: MemberState) -> bytes:
     return b"".join(LEVEL_CHANGE.pack(*row) for row in rows)
 
 
-def undo_old(look: Look, back: Counted) -> list[Change]:
+def undo_old(levels: Levels, state: MemberState, back: Counted) -> list[Change]:
     """Take a refunded amount out of the entries of days judged for good; those that miss their standard then go.
 
     They go from the last on, each back to the level before, whose own entry is judged the same way.
     """
-    state, levels, begin = look.state, look.levels, begun(look.state)
-    calendar, at = levels.calendar, back.order.at
+    begin, calendar, at = begun(state), levels.calendar, back.order.at
     if calendar.day(at) > begin.day:
         return []
     rows, gone, stays = changes(state), list[Change](), False

@@ -154,15 +154,19 @@ def before_order(in_force: Rules, state: MemberState, action: Action, moment: Mo
 
 
 def refunded(told: Told, in_force: Rules, back: Counted) -> None:
-    """A refund was counted: entries from days judged for good that it made are undone; then all is judged again."""
-    look = looked(in_force, told.state, told.action, told.moment, told.facts)
-    look.refund = True
-    gone = undo_old(look, back) if back.counted else []
-    judge(look, gone)
+    """A refund was counted: entries from days judged for good that it made are gone; all is judged again.
+
+    That is done once, when everybody has taken back what followed from the order.
+    """
+    moment = told.moment
+    gone = undo_old(in_force.levels, told.state, back) if back.counted else []
+    moment.undone = (*gone, *(moment.undone or ()))
+    look_again(told.state)
 
 
 def looked(in_force: Rules, state: MemberState, action: Action, moment: Moment, facts: list[Fact]) -> Look:
-    """A look brought about by an action."""
+    """A look brought about by an action; what a refund of this decision undid is looked at once."""
+    undone, moment.undone = moment.undone, None
     return Look(
         in_force,
         state,
@@ -174,6 +178,8 @@ def looked(in_force: Rules, state: MemberState, action: Action, moment: Moment, 
         moment.index,
         facts,
         action,
+        undone is not None,
+        undone or (),
     )
 
 

@@ -13,13 +13,13 @@ from typing import NamedTuple, TypeVar
 import msgspec
 from msgspec import Struct
 
-from processors import levels
+from processors import badges, levels
 from processors.control import series
 from processors.judgement import home_region
 from processors.programme import Rules
 from processors.value import value_class
 from processors.versions import inserted
-from schemas.member import BADGE, MemberState
+from schemas.member import MemberState
 from schemas.partition import PartitionState
 from schemas.records import ProgrammeControl
 
@@ -73,7 +73,7 @@ def standing(rules: Rules, state: MemberState, clock: int) -> Standing:
         value_class(rules, state, clock),
         state.issued,
         state.active + state.pending - state.debt,
-        len(state.badges) // BADGE.size,
+        badges.many(state),
     )
 
 

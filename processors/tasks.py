@@ -280,9 +280,10 @@ def _say(told: Told, plan: Plan, turn: Turn, values: tuple[int, ...], last: Row 
     if not last:
         told.facts.append(_fact(TaskProgress, told, plan, values, bounds, _missing(plan, values), amends))
         if was and plan.task.reward.badge:
-            because = f"task {plan.name} is not done"
-            badges.undo(told.rules, told.state, told.action, plan.task.reward.badge, told.moment, told.facts, because)
+            _take_badge(told, plan, f"task {plan.name} is not done")
         return
+    if was not in (0, at) and plan.task.reward.badge and told.refund:  # else a badge stays, with its date
+        _take_badge(told, plan, f"task {plan.name} was done at another moment")
     turn.said, needed = told.place, plan
     told = told._replace(rules=told.judging(at))  # what it gives is said by the version of the action that completed it
     plan = told.rules.tasks.by_key.get(plan.key, plan)
@@ -315,6 +316,10 @@ def _take_back(told: Told, plan: Plan, turn: Turn, was: int) -> None:
     why = f"-{turn.points}: task {plan.name} " + ("was done at another moment" if turn.done_at else "is not done")
     told.take_back(_entry(told, turn, was, -turn.points, why), turn.points, turn.paid)
     turn.points = 0
+
+
+def _take_badge(told: Told, plan: Plan, because: str) -> None:
+    badges.undo(told.rules, told.state, told.action, plan.task.reward.badge or "", told.moment, told.facts, because)
 
 
 def _entry(told: Told, turn: Turn, at: int, points: int, because: str) -> Ledger:

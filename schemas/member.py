@@ -39,7 +39,8 @@ ITEM_SEEN = struct.Struct("<IQB")  # crc32 of item_id, moment x 4 + rung (0 brow
 BOUGHT_ITEM = struct.Struct("<IQQB")  # crc32 of sku, moment, offset of the order's entry, place
 SETTLED_ITEM = struct.Struct("<I")  # crc32 of item_id
 
-BADGE = struct.Struct("<IIQQI")  # crc32 of the name, which (of boards), since, offset and index of the fact
+BADGE = struct.Struct("<IIQQI")  # crc32 of the name, which (of boards), since (0 = taken back), offset and index of
+# the fact
 BADGE_COUNT = struct.Struct("<IH")  # crc32 of the name, actions counted for it
 TALENT = struct.Struct("<IHQ")  # day, day ends in a row with a high index up to it, when the row may be complete
 

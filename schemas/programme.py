@@ -287,10 +287,13 @@ class Programme(Part):
     def badges_fit(cls, value: dict[str, Badge], info: ValidationInfo) -> dict[str, Badge]:
         """A task gives a badge that there is and that nothing else gives, once; one badge goes by the index."""
         wrong: list[tuple[tuple[str | int, ...], str]] = []
+        givers: dict[str, str] = {}
         for name, task in info.data.get("tasks", {}).items():
             given = value.get(task.reward.badge or "")
             if task.reward.badge and (given is None or given.index or given.actions or given.award or task.resets):
                 wrong.append(((), f"task {name}: no badge {task.reward.badge} that a task gives once"))
+            if task.reward.badge and (other := givers.setdefault(task.reward.badge, name)) != name:
+                wrong.append(((), f"task {name}: the badge {task.reward.badge} is given by task {other} already"))
         if sum(badge.index is not None for badge in value.values()) > 1:
             wrong.append(((), "badges: one badge may go by the index"))
         if wrong:

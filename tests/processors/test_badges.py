@@ -11,6 +11,7 @@ from processors import activity, badges
 from processors.programme import Rules
 from schemas.facts import BadgeAwarded, BadgeUndone, BenefitPromised
 from schemas.programme import parse
+from schemas.programme_text import ProgrammeError
 from tests.processors.story import DAY, PROGRAMME, RULES, START, Story, an_action, told, when
 
 SECOND = 1 / 86_400
@@ -128,3 +129,24 @@ def test_a_badge_of_a_task_goes_with_the_task() -> None:
     awarded = next((at, place) for at, place, fact in story.facts if isinstance(fact, BadgeAwarded))
     assert undone.amends == awarded
     assert badges.held(story.state, "buyer") == 0
+
+
+def test_a_badge_of_a_task_moves_with_a_refund_and_its_benefit_is_promised_once() -> None:
+    story = told([(0, "join"), (1, "purchase"), (3, "purchase")], with_task())
+    at = START + 4 * DAY
+    story.act(an_action("refund", at, 9, order_id="o-1", amount=9_900, currency="CNY"), at)
+    assert words(story) == ["buyer on 1", "buyer undone", "buyer on 3"]
+    assert badges.held_since(story.state, "buyer") == [START + 3 * DAY]
+    assert sum(isinstance(fact, BenefitPromised) for _, _, fact in story.facts) == 1
+
+
+def test_a_late_action_leaves_a_badge_of_a_task_its_date() -> None:
+    story = told([(0, "join"), (3, "purchase"), (4, "purchase", 1)], with_task())
+    assert words(story) == ["buyer on 3"]
+
+
+def test_a_badge_is_given_by_one_task() -> None:
+    default = with_task().programme.model_dump(mode="json")
+    default["tasks"]["again"] = default["tasks"]["buys"]
+    with pytest.raises(ProgrammeError, match="the badge buyer is given by task buys already"):
+        parse(json.dumps(default))

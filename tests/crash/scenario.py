@@ -313,13 +313,20 @@ def _same_state(dump: Any, pure: Replay) -> None:
 
 
 def _balances_are_sums(pure: Replay) -> None:
-    sums: dict[str, list[int]] = {}
+    """What the ledger's entries say, added up, is what each member has; and what was issued is somewhere."""
+    sums: dict[str, Counter[str]] = {}
     for value in pure.facts:
         fact = fact_codec.decode(value)
         if isinstance(fact, Ledger):
-            total = sums.setdefault(fact.member_id, [0, 0, 0])
-            for at, change in enumerate((fact.points, fact.active, fact.pending)):
-                total[at] += change
+            total = sums.setdefault(fact.member_id, Counter())
+            for name in BALANCES:
+                total[name] += fact.points if name == "issued" else getattr(fact, name)
     for name, state in pure.dump.states.items():
-        held = member.decode(state)
-        assert [held.issued, held.active, held.pending] == sums.get(name, [0, 0, 0]), name
+        held, total = member.decode(state), sums.get(name, Counter[str]())
+        assert {one: getattr(held, one) for one in BALANCES} == {one: total[one] for one in BALANCES}, name
+        assert held.issued == held.active + held.pending + held.spent + held.expired + held.reversed - held.debt, name
+        assert min(held.active, held.pending, held.spent, held.expired, held.debt) >= 0, name
+
+
+BALANCES = ("issued", "active", "pending", "spent", "expired", "reversed", "debt")
+"""The balances and counters of a member, by the names that an entry gives its changes; `points` are what it issued."""

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import zoneinfo
 from collections import Counter
+
+import pytest
 
 from processors.programme import Rules
 from schemas.member import CHECK_IN
@@ -61,3 +65,47 @@ def test_each_version_lifts_by_what_the_entry_was_paid() -> None:
     story.act(an_action("check_in", START + 3 * DAY, 3), START + 7 * DAY)
     assert [entry.points for entry in ledger(story)] == [5, 5, 5, 5, 5, 8, 5, 8]
     check_sums(story)
+
+
+ZONES = [("Asia/Shanghai", 0), ("Asia/Shanghai", 4), ("America/New_York", 0), ("Pacific/Auckland", 0), ("UTC", 0)]
+
+
+def at_wall(zone: str, day: int, hour: int, minute: int) -> int:
+    """The moment (ms) at which a zone's clocks show a time, so many days after 5 March 2026."""
+    wall = dt.datetime(2026, 3, 5, hour, minute, tzinfo=zoneinfo.ZoneInfo(zone)) + dt.timedelta(days=day)
+    return round(wall.timestamp() * 1000)
+
+
+@pytest.mark.parametrize(("zone", "starts"), ZONES)
+def test_a_streak_goes_by_programme_days_whatever_day_utc_has(zone: str, starts: int) -> None:
+    """A minute after a programme day begins and a minute before it ends, in turn: in UTC two fall on one day.
+
+    In New York the clocks go forward on 8 March, amid the streak.
+    """
+    rules = Rules(PROGRAMME.model_copy(update={"zone": zone, "day_starts_at": starts}), 1, 0)
+    story, moments = Story(rules), []
+    story.clock = at_wall(zone, -1, 12, 0)
+    for day in range(8):
+        into = (starts * 60 + (1 if day % 2 else 24 * 60 - 1)) % (24 * 60)
+        moments.append(at_wall(zone, day + (starts > 0 and not day % 2), into // 60, into % 60))
+    utc_days = [moment // DAY for moment in moments]
+    assert (len(set(utc_days)) < len(moments)) == (zone != "UTC"), "else this tells nothing"
+    for number, moment in enumerate(moments):
+        story.act(an_action("check_in", moment, number), moment)
+    assert lines(story) == [FIVE] * 6 + [TEN] * 2
+    story.tick(moments[-1] + 2 * DAY)
+    check_sums(story)
+
+
+@pytest.mark.parametrize(("zone", "starts"), ZONES)
+def test_a_programme_day_without_check_in_ends_it_though_no_day_of_utc_is_without(zone: str, starts: int) -> None:
+    """Late on one day, early on the day after next: the day between has none, and they may be days in a row in UTC."""
+    rules = Rules(PROGRAMME.model_copy(update={"zone": zone, "day_starts_at": starts}), 1, 0)
+    story = Story(rules)
+    story.clock = at_wall(zone, -1, 12, 0)
+    moments = [at_wall(zone, day, (starts + 12) % 24, 0) for day in range(5)]
+    moments.append(at_wall(zone, 5 + (starts > 0), (starts - 1) % 24, 59))
+    moments.append(at_wall(zone, 7, starts, 1))
+    for number, moment in enumerate(moments):
+        story.act(an_action("check_in", moment, number), moment)
+    assert lines(story) == [FIVE] * 7

@@ -38,7 +38,7 @@ CAP = re.compile(r"(^|_)(per_day|per_year|items_per_week|open_items|ceiling|up_t
 LIMIT = re.compile(
     r"(^|_)(days?|hours|months|seconds|begins|ends|per_day|per_year|per_week|from|above|over|least|min|day_ends"
     r"|burst|joins_per_day|floor|from_day|of_last|steps|smallest|high|core|each|referrals|refunded|streak|places|place"
-    r"|members)$"
+    r"|members|kept)$"
 )
 TIME = re.compile(r"(^|\.|(?<!active)_)(days|hours|months|seconds)(\.\d+)?$")
 """A span of time; active days are counted, whenever they were."""

@@ -64,10 +64,10 @@ class Ladder:
         self.items_per_week = said.items_per_week
         self.open_items = said.open_items
         self.rows_max = said.open_items + programme.limits.ladder_rows
-        self.seen_ms = programme.horizon_days * DAY_MS + self.within_ms + max(self.within_ms, 7 * DAY_MS)
-        """How long a row counts: its own days, those of a climb it may begin, and as long as something may be late.
+        self.seen_ms = programme.horizon_days * DAY_MS + 2 * self.within_ms + 7 * DAY_MS
+        """How long a row counts: its own days, the week of a climb it may begin, and as long as something may be late.
 
-        A climb that a week's rank can still change keeps its rows too: its week ends with the days of the climb.
+        A week's rank can change until the last climb of the week is over, and so long all of them keep their rows.
         """
         self.seen_max, self.bought_max = self.rows_max * ITEM_SEEN.size, self.rows_max * BOUGHT_ITEM.size
 
@@ -327,13 +327,16 @@ def fall_due(due: Due) -> None:
 def _settle(rules: Rules, state: MemberState, climbs: list[Climb], clock: int) -> list[Climb]:
     """The climbs that are still of interest, those that only a refund can change fixed.
 
-    Of the others an item that was paid is known, and never paid again.
+    Those of a week are fixed together: one that was gone alone would leave its place to another. Of the others an item
+    that was paid is known, and never paid again.
     """
     left: list[Climb] = []
-    calendar = rules.calendar
+    calendar, ends = rules.calendar, dict[int, int]()
     for climb in climbs:
-        week_ends = calendar.day_start(calendar.week(calendar.day(climb.liked)) + 7)
-        until = max(climb.ends, week_ends) + rules.horizon_ms
+        week = calendar.week(calendar.day(climb.liked))
+        ends[week] = max(climb.ends, ends.get(week) or calendar.day_start(week + 7))
+    for climb in climbs:
+        until = ends[calendar.week(calendar.day(climb.liked))] + rules.horizon_ms
         if until <= clock:
             if not climb.fixed:
                 _drop(state, climb)

@@ -96,7 +96,7 @@ def test_an_entry_explains_itself_and_stands_where_the_action_did() -> None:
 
 
 def test_nothing_is_kept_of_what_can_no_longer_count() -> None:
-    story = told([step("browse", 0), step("like", 1), step("browse", 2, "i-2"), (46, "tick")])
+    story = told([step("browse", 0), step("like", 1), step("browse", 2, "i-2"), (53, "tick")])
     assert (story.state.ladder, story.state.ladder_climbs, story.state.ladder_places) == (b"", b"", b"")
     assert len(story.state.ladder_items) == 4
 
@@ -117,6 +117,22 @@ hours = st.one_of(st.just(0), st.integers(0, 17 * 24))
 
 long_ago = st.tuples(st.integers(0, 180).map(lambda n: n * 12 * HOUR_MS), acts).map(lambda it: (it[0], *it[1][1:]))
 """Acts of three months: what happened to an item is over, and it comes again."""
+
+
+def test_the_climbs_of_a_week_are_fixed_together() -> None:
+    """A climb that ends with its week is over before one that goes on: its place in the week is not free for that."""
+    first = [step("browse", 5, "i-1"), step("like", 6, "i-1")]
+    other = [
+        step("browse", 6.5, "i-2"),
+        step("like", 6.6, "i-2"),
+        step("comment", 7, "i-2"),
+        step("purchase", 8, "i-2"),
+    ]
+    for day in (9.0, 42.2, 43.0, 43.6):  # before, between, after
+        story = told([*first, *other], NARROW)
+        refund(story, 5, day)
+        assert lines(story, "ladder")[0] == "ladder 3"
+        assert [entry.points for entry in ledger(story) if entry.rule == "ladder"] == [3, 0], day
 
 
 def test_an_item_is_paid_once_however_long_ago() -> None:

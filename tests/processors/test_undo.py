@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 from unittest import mock
 
 from hypothesis import example, given, settings
@@ -24,17 +24,8 @@ from schemas.member import MemberState
 from schemas.programme import parse
 from schemas.verdicts import Verdict
 from tests.processors.book import check_sums
+from tests.processors.everything import HOUR, Step
 from tests.processors.story import DAY, DEFAULT, RULES, START, Story, an_action, told
-
-HOUR = DAY // 24
-
-
-class Step(NamedTuple):
-    """What a member does at an hour of the story."""
-
-    hour: int
-    what: str
-    fields: tuple[tuple[str, Any], ...] = ()
 
 
 def play(steps: list[Step], until: int, rules: Rules = RULES) -> Story:

@@ -23,9 +23,12 @@ from processors.origins import names, origin
 from processors.promises import promise
 from processors.told import Told
 from processors.waiting import Due
+from processors.windows import is_past, may_move_until, windows
+from processors.windows import joined_at as joined_at
+from processors.windows import until as until
 from schemas.actions import Action, Join, Purchase, name_of
 from schemas.facts import Fact, Ledger, TaskDone, TaskFact, TaskProgress
-from schemas.member import DONE, NEVER, MemberState
+from schemas.member import DONE, MemberState
 from schemas.tasks import Task
 
 if TYPE_CHECKING:
@@ -82,7 +85,11 @@ def note(rules: Rules, state: MemberState, action: Action, moment: Moment, facts
     if type(action) not in rules.tasks.of_kind and not begins_anew:
         return
     kept = {one.key: one for one in _read(state.tasks)}
-    found = [one for one in rules.tasks.matching(rules, action) if _counts(state, kept.get(one[0].key), one[0], moment)]
+    found = [
+        one
+        for one in rules.tasks.matching(rules, action)
+        if _counts(rules, state, kept.get(one[0].key), one[0], moment)
+    ]
     if not found and not begins_anew:
         return
     came = origin((name_of(action), action.region, action.group_id)) if found else b""
@@ -159,26 +166,24 @@ def progress(rules: Rules, state: MemberState, clock: int) -> list[Progress]:
 
 def missed(rules: Rules, state: MemberState, clock: int) -> dict[str, int]:
     """Tasks that are not done, and when their only window closed (a late action may still heal one)."""
-    ends = {
-        plan.name: _anchor(state, plan) + plan.length
-        for plan in rules.tasks.counted
-        if plan.length and not plan.task.resets and _anchor(state, plan) and plan.key not in _done(state)
-    }
-    return {name: end for name, end in ends.items() if end <= clock}
+    done = _done(state)
+    once = [plan for plan in rules.tasks.counted if plan.length and not plan.task.resets and plan.key not in done]
+    begins = [(plan, windows(rules, state, plan).last) for plan in once]
+    return {plan.name: at + plan.length for plan, at in begins if at and at + plan.length <= clock}
 
 
 def _shown(rules: Rules, state: MemberState, plan: Plan, kept: Kept | None, clock: int) -> Progress | None:
-    anchor = _anchor(state, plan)
-    number = plan.number(rules.calendar, anchor, clock) if anchor or not plan.length else -1
+    lie = windows(rules, state, plan)
+    number = lie.number(clock) if lie.begin or not plan.length else -1
     done = 0 if plan.task.resets else _done(state).get(plan.key, 0)
     if number < 0 and not done:
         return None
     turn = next((one for one in kept.turns if one.number == number), None) if kept else None
     needed = tuple(ask.at_least for ask in plan.asks)
     values = needed if done else turn.values if turn else (0,) * len(needed)
-    until = plan.bounds(rules.calendar, anchor, number)[1] if number >= 0 else 0
+    ends = lie.bounds(number)[1] if number >= 0 else 0
     since = done or (turn.done_at if turn else 0)
-    return Progress(plan.name, tuple(ask.measure for ask in plan.asks), values, needed, until, bool(since), since)
+    return Progress(plan.name, tuple(ask.measure for ask in plan.asks), values, needed, ends, bool(since), since)
 
 
 def _standing(rules: Rules, state: MemberState, name: str, task: Task, clock: int) -> Progress:
@@ -199,25 +204,13 @@ def _standing(rules: Rules, state: MemberState, name: str, task: Task, clock: in
     return Progress(name, measures, tuple(values), needed, 0, tuple(values) == needed, 0)
 
 
-def joined_at(state: MemberState) -> int:
-    """The earliest join or the one brought along, for who never joined the earliest action; 0 = no action yet."""
-    if state.opened_joined:
-        return min(state.opened_joined, state.join_at or state.opened_joined)
-    return state.join_at or state.first_at
-
-
-def _counts(state: MemberState, kept: Kept | None, plan: Plan, moment: Moment) -> bool:
+def _counts(rules: Rules, state: MemberState, kept: Kept | None, plan: Plan, moment: Moment) -> bool:
     """Whether an action of this moment may lie in a window that is open, now or after a join that is yet to come."""
     if plan.task.resets:
         return True
     if _settled(state, kept, plan.key):
         return False
-    return not plan.length or not _is_past(state, plan, moment.at)
-
-
-def _is_past(state: MemberState, plan: Plan, at: int) -> bool:
-    """Whether a moment lies behind the only window of a task, wherever that may still move to."""
-    return _anchor(state, plan) + plan.length <= at and (plan.begins != "joining" or state.join_at != 0)
+    return not plan.length or not is_past(rules, state, plan, moment.at)
 
 
 def _settled(state: MemberState, kept: Kept | None, key: int) -> int:
@@ -230,10 +223,10 @@ def _settled(state: MemberState, kept: Kept | None, key: int) -> int:
 
 def _judge(told: Told, plan: Plan, kept: Kept) -> None:
     """Compare each window with what was said of it, the earliest first, and say what changed."""
-    calendar, anchor = told.rules.calendar, _anchor(told.state, plan)
+    lie = windows(told.rules, told.state, plan)
     by_number: dict[int, list[Row]] = {turn.number: [] for turn in kept.turns}
     for row in kept.rows:
-        number = plan.number(calendar, anchor, row.at)
+        number = lie.number(row.at)
         if number >= 0:
             by_number.setdefault(number, []).append(row)
     turns = {turn.number: turn for turn in kept.turns}
@@ -271,7 +264,7 @@ def _say(told: Told, plan: Plan, turn: Turn, values: tuple[int, ...], last: Row 
     came = last.came if last else b""
     if (was, turn.came) == (at, came) and (at or values == turn.values):
         return
-    bounds = plan.bounds(told.rules.calendar, _anchor(told.state, plan), turn.number)
+    bounds = windows(told.rules, told.state, plan).bounds(turn.number)
     turn.values, turn.done_at = values, at
     amends = turn.said if was else None
     if turn.points:
@@ -373,10 +366,6 @@ def _gives(plan: Plan) -> str:
     return f"{plan.task.title} done" + (f": gives {', '.join(given)}" if given else "")
 
 
-def _anchor(state: MemberState, plan: Plan) -> int:
-    return joined_at(state) if plan.begins == "joining" else state.first_at
-
-
 def _month(rules: Rules, at: int) -> int:
     return rules.calendar.month(rules.calendar.day(at))
 
@@ -394,15 +383,6 @@ def fall_due(due: Due) -> None:
     _write(due.in_force, due.state, _read(due.state.tasks), due.clock)
 
 
-def until(rules: Rules, state: MemberState) -> int:
-    """The moment from which on an action counts for no task."""
-    plans = rules.tasks
-    if plans.always or not state.first_at:
-        return NEVER
-    joining = plans.from_joining if state.join_at else plans.from_joining + rules.horizon_ms
-    return max(joined_at(state) + joining, state.first_at + plans.from_first)
-
-
 def _write(rules: Rules, state: MemberState, kept: Iterable[Kept], clock: int) -> None:
     """Keep what can still change, and note until when an action may count."""
     looks = [(one, look) for one in kept if (look := _open_until(rules, state, one, clock))]
@@ -417,23 +397,26 @@ def _write(rules: Rules, state: MemberState, kept: Iterable[Kept], clock: int) -
 def _open_until(rules: Rules, state: MemberState, kept: Kept, clock: int) -> int:
     """Take out of a task what no action can change any more; when the next part of it will be so, 0 = all of it is.
 
-    A window can change for the horizon after its end; where it is done, by a refund as long as its orders are known.
+    A window can change for the horizon after its end, or as long as a join may undo it; where it is done, by a refund
+    as long as its orders are known.
     """
     plan = rules.tasks.by_key.get(kept.key)
     if plan is None:
         return 0
-    calendar, anchor, looks = rules.calendar, _anchor(state, plan), list[int]()
+    lie, looks = windows(rules, state, plan), list[int]()
     by_number: dict[int, list[Row]] = {turn.number: [] for turn in kept.turns}
     for row in kept.rows:
-        by_number.setdefault(plan.number(calendar, anchor, row.at), []).append(row)
+        by_number.setdefault(lie.number(row.at), []).append(row)
     done = {turn.number for turn in kept.turns if turn.done_at}
     rows: list[Row] = []
     for number, within in by_number.items():
         if number < 0:  # in a window only if that moves
-            within = [row for row in within if plan.task.resets or not _is_past(state, plan, row.at)]
+            within = [row for row in within if plan.task.resets or not is_past(rules, state, plan, row.at)]
             look = max((row.at + rules.horizon_ms for row in within), default=0)
         else:
-            look = plan.bounds(calendar, anchor, number)[1] + rules.horizon_ms
+            look = lie.bounds(number)[1] + rules.horizon_ms
+            if not lie.far or number == 0:
+                look = max(look, may_move_until(rules, state, plan))
             if number in done:
                 look = max([look, *(row.at + rules.orders_ms for row in within if row.order)])
         if look > clock:

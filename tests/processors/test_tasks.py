@@ -239,22 +239,30 @@ def said_last(story: Story) -> dict[str, int]:
 
 
 def expected(history: list[tuple[int, str, dict[str, Any]]]) -> dict[str, int]:
-    """By the definition, from the whole history at once."""
-    joins = [happened for happened, what, _ in history if what == "join"]
-    begin = min(joins or [happened for happened, _, _ in history])
+    """By the definition, from the whole history at once.
+
+    The window is that of the earliest join, else of the earliest action. A join that is far behind that leaves its
+    window as it is, and makes one of its own for what was not done in it.
+    """
+    first = min(happened for happened, _, _ in history)
+    join = min((happened for happened, what, _ in history if what == "join"), default=first)
     asked = {
         "explorer 2": (3 * DAY, (("profile",), ("check_in",), ("message",))),
         "explorer 3": (7 * DAY, (("benefit_use", "coupon"), ("group",), ("event",))),
     }
-    found: Counter[str] = Counter()
+    found: dict[str, int] = {}
     for mark, (length, parts) in asked.items():
-        firsts = [
-            min([h for h, what, said in history if begin <= h < begin + length and _is(what, said, part)], default=-1)
-            for part in parts
-        ]
-        if min(firsts) >= 0:
-            found[mark] = START + max(firsts)
-    return dict(found)
+        for begin in (first, join) if join >= first + length + 30 * DAY else (join,):
+            done = _done_in(history, begin, length, parts)
+            if done >= 0 and mark not in found:
+                found[mark] = START + done
+    return found
+
+
+def _done_in(history: list[Any], begin: int, length: int, parts: tuple[tuple[str, ...], ...]) -> int:
+    within = [one for one in history if begin <= one[0] < begin + length]
+    firsts = [min([h for h, what, said in within if _is(what, said, part)], default=-1) for part in parts]
+    return max(firsts) if min(firsts) >= 0 else -1
 
 
 def _is(what: str, said: dict[str, Any], part: tuple[str, ...]) -> bool:
@@ -263,6 +271,103 @@ def _is(what: str, said: dict[str, Any], part: tuple[str, ...]) -> bool:
     if "coupon" in part and what == "purchase":
         return "coupon_id" in said
     return what in part and said.get("status") != "finished"
+
+
+LENGTHS = (3, 7)
+when_joined = st.one_of(
+    st.integers(0, 90),
+    st.sampled_from([30 + length + more for length in LENGTHS for more in (-1, 0, 1)]),
+)
+
+
+@st.composite
+def lives(draw: st.DrawFn) -> tuple[list[tuple[int, str, dict[str, Any]]], list[list[int]]]:
+    """What a member did about its first action and about its joins; delays, but for joins that may be far, two ways."""
+    joins = sorted(draw(st.lists(when_joined, max_size=2)))
+    about = [0, *joins]
+    near = st.integers(0, 8 * 8).map(lambda n: n * 3 * HOUR_MS)
+    history: list[tuple[int, str, dict[str, Any]]] = [(day * DAY, "join", {}) for day in joins]
+    history.append((0, "login", {}))
+    for begin in draw(st.lists(st.sampled_from(about), max_size=6)):
+        for what, said in draw(st.lists(st.sampled_from(PARTS), max_size=6)):
+            history.append((begin * DAY + draw(near), what, said))
+    ways = [
+        [0 if what == "join" and happened >= 33 * DAY else draw(late) for happened, what, _ in history]
+        for _ in range(2)
+    ]
+    return history, ways
+
+
+late = st.one_of(st.just(0), st.integers(0, 30 * 24))
+PARTS: list[tuple[str, dict[str, Any]]] = [
+    *(("profile", {}), ("check_in", {}), ("message", IN_GROUP), ("event", FIELDS["event"])),
+    ("benefit_use", FIELDS["benefit_use"]),
+]
+
+
+@given(lives())
+@settings(deadline=None, max_examples=400)
+def test_a_late_join_leaves_the_same_tasks_done_however_late(
+    told: tuple[list[tuple[int, str, dict[str, Any]]], list[list[int]]],
+) -> None:
+    history, ways = told
+    for delays in ways:
+        story = Story()
+        for number in sorted(range(len(history)), key=lambda n: history[n][0] + delays[n] * HOUR_MS):
+            happened, what, said = history[number]
+            story.act(an_action(what, START + happened, number, **said), START + happened + delays[number] * HOUR_MS)
+        assert tasks.levels_done(RULES, story.state) == said_last(story) == expected(history)
+        story.tick(START + 200 * DAY)
+        assert not story.state.tasks, "nothing is kept for ever"
+        assert tasks.levels_done(RULES, story.state) == expected(history)
+
+
+@pytest.mark.parametrize(
+    ("name", "joined", "arrives", "done"),
+    [
+        ("a join that is not far undoes the first window", 33 - SECOND, 33, []),
+        ("also one that comes at the last moment", 33 - SECOND, 63 - SECOND, []),
+        ("a far one leaves it", 33, 33, [2]),
+        ("also if it comes late", 33, 63, [2]),
+    ],
+)
+def test_a_join_is_far_from_the_length_of_the_window_and_the_horizon_on(
+    name: str, joined: float, arrives: float, done: list[float]
+) -> None:
+    steps = [step("profile", 0), step("check_in", 1), step("message", 2), step("join", joined, arrives)]
+    story = told(sorted(steps, key=lambda one: one[0]))
+    assert list(tasks.levels_done(RULES, story.state).values()) == [START + day * DAY for day in done]
+
+
+@pytest.mark.parametrize(
+    ("name", "acted", "joined", "done"),
+    [
+        ("before its record what is noted counts", 36 - SECOND, 35, True),
+        ("later nothing is noted of who never joined", 36, 35, False),
+        ("what comes after its record counts whenever it was", 36, 35.5, True),
+    ],
+)
+def test_of_a_far_join_that_comes_late_counts_what_comes_after_it(
+    name: str,
+    acted: float,
+    joined: float,
+    done: bool,  # noqa: FBT001
+) -> None:
+    """The limit that ADR 0015 names: two lengths of the window and the horizon after the first action."""
+    steps = [step("login", 0)]
+    arrives = 36 if joined == 35 else 35.5
+    steps += [step(what, acted) for what in ("profile", "check_in", "message")]
+    steps.append(step("join", 35, arrives))
+    story = told(sorted(steps, key=lambda one: one[0]))
+    assert bool(tasks.levels_done(RULES, story.state)) == done
+
+
+def test_the_window_of_a_far_join_is_the_one_that_is_shown_and_missed() -> None:
+    story = told([step("login", 0), step("profile", 1), step("join", 40), step("check_in", 41)])
+    (icebreak, _) = (one for one in tasks.progress(RULES, story.state, START + 41 * DAY) if one.needed == (1, 1, 1))
+    assert (icebreak.values, icebreak.until) == ((0, 1, 0), START + 43 * DAY)
+    assert tasks.missed(RULES, story.state, START + 43 * DAY - 1) == {}
+    assert tasks.missed(RULES, story.state, START + 43 * DAY) == {"icebreak": START + 43 * DAY}
 
 
 @given(

@@ -8,6 +8,7 @@ holds at every moment, and no balance is below 0. The entry's `points` (of issue
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from processors import activity, held, lots
@@ -148,6 +149,34 @@ def take_back(rules: Rules, state: MemberState, fact: Ledger, points: int, end: 
         fact.reason = "kept" if end > clock else "ended"
         return out
     return out + reverse(state, fact, points - out, end, forgive=rules.refund_policy == "to_zero")
+
+
+def credits_first(rules: Rules, state: MemberState, facts: Sequence[Fact], clock: int) -> None:
+    """Within one decision points that are given come before those that are taken back: nearest ends pay first.
+
+    Of lots that end later only so much is taken as the points given do not cover; the entries are not told yet.
+    """
+    entries = [fact for fact in facts if type(fact) is Ledger]
+    given = [(rules.lot_ends[fact.month], fact.active) for fact in entries if fact.active > 0 and not fact.lots]
+    for fact in entries if given else ():
+        own = rules.lot_ends[fact.month]
+        for end, part in sorted(fact.lots, reverse=True):
+            for place, (near, left) in enumerate(given):
+                back = min(-part, left, lots.by_end(state).get(near, 0))
+                if near < end != own and back > 0:
+                    _change_lot(fact, end, near, back)
+                    lots.take(state, back, near)
+                    lots.join(state, end, back)
+                    lots.mark_passed(rules, state, end, clock)
+                    given[place], part = (near, left - back), part + back
+
+
+def _change_lot(fact: Ledger, end: int, near: int, points: int) -> None:
+    """Let an entry have taken points of the lot `near` and not of the lot `end`."""
+    rows = dict(fact.lots)
+    rows[end] += points
+    rows[near] = rows.get(near, 0) - points
+    fact.lots = tuple((at, part) for at, part in sorted(rows.items()) if part)
 
 
 def cancel(state: MemberState, fact: Ledger, points: int) -> None:

@@ -196,6 +196,7 @@ def _settle(
         return
     # Of an order without excluded lines nothing is excluded later: what was noted with it counts.
     plain = claim.lined < 0 or order.counted == order.amount
+    first = len(facts)
     after = Refunded(
         order.key,
         before.amount + claim.amount,
@@ -220,6 +221,7 @@ def _settle(
     facts.append(fact)
     orders.replace(state, order._replace(points=points))
     _tell(rules, in_force, state, Counted(order, less, after.amount >= order.amount), action, moment, facts)
+    ledger.credits_first(rules, state, facts[first:], moment.clock)
 
 
 def _tell(

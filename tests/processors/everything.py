@@ -13,6 +13,7 @@ from processors.conditions import key_of
 from processors.population import Population, decode
 from processors.programme import Rules
 from schemas.actions import Line
+from schemas.facts import Ledger
 from schemas.member import BADGE
 from schemas.programme import parse
 from schemas.records import Referral
@@ -121,6 +122,21 @@ def kept(story: Story) -> dict[str, Any]:
         "streak": state.check_in_bits,
         "population": population(story),
     }
+
+
+def overtaken(story: Story) -> bool:
+    """Whether points joined a lot after a redemption had taken from one that ends later.
+
+    They were pending then, came late, or belong to the next first order. The sums are the same all the same; which lot
+    a redemption would have taken is not known any more, and what is taken back takes the order's own lot (3.5).
+    """
+    furthest = 0
+    for _, _, fact in story.facts:
+        if isinstance(fact, Ledger) and fact.spent > 0:
+            furthest = max([furthest, *(end for end, _ in fact.lots)])
+        elif isinstance(fact, Ledger) and fact.active > 0 and story.rules.lot_ends[fact.month] < furthest:
+            return True
+    return False
 
 
 def population(story: Story) -> list[Any]:

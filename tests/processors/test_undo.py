@@ -2,7 +2,7 @@
 
 What is compared is what handbook 3.5 lists: balances, lots, spend, buying tier. Redemptions that were accepted stay
 accepted: in the history without the order they are forced, and what is missing is debt. Where a redemption took points
-of the order, the lots agree if no late action joined an older lot after it: the nearest end pays what is not there.
+of the order, the lots agree if no points joined an older lot after it: the nearest end pays what is not there.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from schemas.member import MemberState
 from schemas.programme import parse
 from schemas.verdicts import Verdict
 from tests.processors.book import check_sums
-from tests.processors.everything import HOUR, Step
+from tests.processors.everything import HOUR, Step, overtaken
 from tests.processors.story import DAY, DEFAULT, RULES, START, Story, an_action, told
 
 
@@ -125,7 +125,10 @@ def test_a_full_refund_leaves_the_member_as_if_the_order_had_never_been(
     with_order = play([*history, *of_order], until)
     with forced(accepted(with_order)):
         without = play([*history, Step(bought_at, "login")], until)
-    assert kept(with_order) == kept(without)
+    found, expected = kept(with_order), kept(without)
+    if overtaken(with_order) or overtaken(without):
+        found["lots"] = expected["lots"]
+    assert found == expected
     gave = amount // 100
     assert with_order.state.issued - without.state.issued == with_order.state.reversed == gave
 

@@ -68,10 +68,11 @@ class Claim(NamedTuple):
 Follow = Callable[[Told, "Rules", Counted], None]
 
 FOLLOWS: list[Follow] = [redeem.refunded]
-"""Who is told of a counted refund, in this order, after points, spend and the buying tier:
-(told, in_force, counted). The action at hand is the refund, the order it waited for, or
-the cancel of the redeem that paid an order of amount 0. Of an order older than the list little is known: its `order`
-has the moment and no points, and is never whole.
+"""Who is told of a counted refund, after points, spend and the buying tier: (told, in_force, counted).
+
+Levels are judged once, when all of them have taken back what followed from the order. The action at hand is the refund,
+the order it waited for, or the cancel of the redeem that paid an order of amount 0. Of an order older than the list
+little is known: its `order` has the moment and no points, and is never whole.
 """
 
 

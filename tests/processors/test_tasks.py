@@ -353,7 +353,7 @@ def test_of_a_far_join_that_comes_late_counts_what_comes_after_it(
     joined: float,
     done: bool,  # noqa: FBT001
 ) -> None:
-    """The limit that ADR 0015 names: two lengths of the window and the horizon after the first action."""
+    """The limit that decision 0017 names: two lengths of the window and the horizon after the first action."""
     steps = [step("login", 0)]
     arrives = 36 if joined == 35 else 35.5
     steps += [step(what, acted) for what in ("profile", "check_in", "message")]

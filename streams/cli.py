@@ -36,6 +36,7 @@ from streams import (
 from streams import topics as topic_admin
 from streams.errors import MemberflowError, UsageError
 from streams.keys import private_key
+from streams.terminal import visible
 from streams.wiring import Invocation, broker, masked, masked_place, run
 
 
@@ -64,7 +65,7 @@ class OneLineErrors(TyperGroup):
 
 def _tell(text: str, code: int) -> int:
     for line in text.splitlines():
-        print(f"memberflow: {line}", file=sys.stderr)
+        print(visible(f"memberflow: {line}"), file=sys.stderr)
     return code
 
 

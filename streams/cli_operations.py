@@ -17,6 +17,7 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from processors.control import AHEAD_MS
 from schemas.partition import PartitionState
@@ -31,6 +32,7 @@ from streams.keys import private_key
 from streams.log_reader import LogReader
 from streams.sender import BadLine, Sent, send
 from streams.store import Header
+from streams.terminal import visible
 from streams.wiring import Invocation, run
 
 AsJson = Annotated[bool, typer.Option("--json", help="for a machine")]
@@ -56,7 +58,7 @@ def register(app: typer.Typer) -> None:
 @contextmanager
 def bar(invocation: Invocation, what: str, total: int | None) -> Iterator[Any]:
     """A progress bar on stderr where a person watches; call what it yields with how much was done."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=invocation.err, transient=True, disable=not invocation.err.is_terminal) as shown:
         task = shown.add_task(what, total=total)
         yield lambda done=1: shown.advance(task, done)
@@ -292,7 +294,7 @@ def dlq_replay(
     replayed, refused = run(_replay(invocation, letter, reason_of(reason), dry_run=dry_run))
     print(f"{'would replay' if dry_run else 'replayed'} {replayed}")
     for it in refused:
-        print(f"memberflow: {it.name} is not replayed: {it.why_not_replayed()}", file=sys.stderr)
+        print(visible(f"memberflow: {it.name} is not replayed: {it.why_not_replayed()}"), file=sys.stderr)
     if refused or not replayed:
         raise InputInvalid(f"{len(refused)} not replayed", remedy="see `memberflow dlq show P:OFFSET`")
 
@@ -327,7 +329,7 @@ def send_file(
 
 async def _send(invocation: Invocation, file: Path) -> Sent:
     def tell(bad: BadLine) -> None:
-        print(f"{file}: {bad}", file=sys.stderr)
+        print(visible(f"{file}: {bad}"), file=sys.stderr)
 
     settings, topic = invocation.settings, invocation.topics.actions.name
     await asyncio.to_thread(invocation.topic_id)
@@ -353,7 +355,7 @@ def doctor(ctx: typer.Context, as_json: AsJson = False) -> None:
         colours = {"ok": "green", "warn": "yellow", "fail": "red"}
         table = Table("", "what", "found", "what to do", box=SIMPLE_HEAD)
         for it in found:
-            table.add_row(f"[{colours[it.health]}]{it.health}[/]", it.what, it.found, it.remedy)
+            table.add_row(Text(it.health, colours[it.health]), it.what, it.found, it.remedy)
         invocation.out.print(table)
     failed = [it.what for it in found if it.health == "fail"]
     if failed:

@@ -23,13 +23,13 @@ from urllib.parse import urlsplit, urlunsplit
 from kafka.errors import KafkaError
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
-from rich.console import Console
 
 from schemas.settings import Settings
 from schemas.topics import Topics, topics
 from streams import topics as topic_admin
 from streams.errors import BrokerUnavailable, RefusedToStart, UsageError
 from streams.redis_store import RedisStore
+from streams.terminal import Terminal
 
 T = TypeVar("T")
 WIDE = 200
@@ -58,8 +58,8 @@ class Invocation:
     ) -> None:
         self.wall, self.environ = wall, environ
         self._env_file, self._secrets = env_file, secrets
-        self.out = Console(width=None if sys.stdout.isatty() else WIDE)
-        self.err = Console(stderr=True)
+        self.out = Terminal(width=None if sys.stdout.isatty() else WIDE)
+        self.err = Terminal(stderr=True)
 
     @cached_property
     def settings(self) -> Settings:

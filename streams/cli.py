@@ -115,7 +115,7 @@ def topics_apply(ctx: typer.Context) -> None:
     if not told:
         print("all topics are as declared")
     if not all(difference.created for difference in told):
-        raise UsageError("topics differ from the declaration", remedy="decide by hand; nothing was altered")
+        raise UsageError("topics differ from the declaration", remedy="decide by hand; what differs was not altered")
 
 
 @app.command()

@@ -100,10 +100,7 @@ class Doctor:
             release = broker_release(client)
         found = [Finding("kafka", "ok", release)]
         for difference in told:
-            importing = difference.what == "message.timestamp.type" and difference.found == "CreateTime"
-            remedy = "`memberflow import --finish` ends it" if importing else "`memberflow topics apply`"
-            text = f"{difference} (a history is being imported)" if importing else str(difference)
-            found.append(Finding("topics", "warn" if importing else "fail", text, remedy))
+            found.append(_of_topic(difference))
         if not told:
             found.append(Finding("topics", "ok", f"{len(self.invocation.topics.all())} as declared"))
         return found
@@ -209,3 +206,12 @@ def broker_release(client: Any) -> str:
     found = {client.get_broker_version_data(broker_id).broker_version for broker_id in ids}
     releases = ", ".join(".".join(map(str, release)) for release in sorted(found))
     return f"{releases} on {len(ids)} broker{'s' if len(ids) > 1 else ''}"
+
+
+def _of_topic(it: topic_admin.Difference) -> Finding:
+    if it.created:
+        return Finding("topics", "fail", f"{it.topic} is missing", "`memberflow topics apply`")
+    if it.what == "message.timestamp.type" and it.found == "CreateTime":
+        remedy = "`memberflow import --finish` ends it"
+        return Finding("topics", "warn", f"{it} (a history is being imported)", remedy)
+    return Finding("topics", "fail", str(it), "set it by hand with the broker's tools; `topics apply` alters nothing")

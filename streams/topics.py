@@ -28,7 +28,7 @@ class Difference(NamedTuple):
 
     @property
     def created(self) -> bool:
-        """Whether `apply` has already mended it, by creating the topic."""
+        """Whether the whole topic was missing: `apply` has created it, `compare` has only looked."""
         return self.what == CREATED
 
     def __str__(self) -> str:

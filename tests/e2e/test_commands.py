@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pytest
 from kafka import KafkaProducer
+from kafka.admin import ConfigResource, ConfigResourceType
 
 from infra.process import free_ports
 from infra.stack import Stack
 from schemas.settings import ClickHouse, Settings
+from schemas.topics import topics
 from streams.bootstrap import first_control, first_values
 from streams.cli import default_programme
 from streams.http_store import HttpStore
@@ -23,6 +25,7 @@ from streams.keys import private_key
 from streams.programme_log import sealed, spread
 from streams.redis_store import RedisStore
 from streams.store import key
+from streams.topics import admin
 from streams.wiring import Invocation
 from tests.e2e.memberflow import PARTITIONS, Log, check_in
 from tests.polling import eventually
@@ -317,6 +320,24 @@ def test_the_doctor_finds_what_is_wrong_and_says_what_to_do(begun: Log) -> None:
     assert found["clickhouse"]["remedy"].startswith("start `memberflow sink`")
     assert found["clock"]["health"] == "ok"
     assert done.stderr.splitlines()[-1].startswith("memberflow: not as it must be: clickhouse")
+
+
+def test_the_doctor_tells_a_missing_topic_from_one_that_differs(begun: Log, stack: Stack) -> None:
+    names = topics(begun.name, partitions=PARTITIONS)
+    with admin(stack.kafka) as client:
+        client.alter_configs([ConfigResource(ConfigResourceType.TOPIC, names.facts.name, {"retention.ms": "1000"})])
+        client.delete_topics([names.boards.name])
+
+    def told() -> list[tuple[str, str]]:
+        found = json.loads(begun.run("doctor", "--json").stdout)
+        return sorted((it["found"], it["remedy"]) for it in found if it["what"] == "topics")
+
+    by_hand = "set it by hand with the broker's tools; `topics apply` alters nothing"
+    assert eventually(lambda: len(told()) == 2, within_s=30)
+    (boards, create), (facts, leave) = told()
+    assert (boards, create) == (f"{names.boards.name} is missing", "`memberflow topics apply`")
+    assert facts.startswith(f"{names.facts.name}: retention.ms is 1000, declared is ")
+    assert leave == by_hand
 
 
 def test_the_doctor_works_where_nothing_runs(log: Log) -> None:

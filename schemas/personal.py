@@ -13,26 +13,33 @@ import msgspec
 
 from schemas.nesting import too_deep
 
-FIELDS = frozenset(
-    """name fullname firstname lastname givenname familyname realname nickname surname username phone phonenumber
-    phoneno mobile mobilenumber mobilephone tel telephone cell cellphone email emailaddress mail address idcard
-    idnumber passport birthdate dateofbirth wechat wechatid 姓名 名字 手机 手机号 手机号码 电话 电话号码 邮箱 身份证
-    身份证号 地址 微信 微信号""".split()
-)
-"""Without case, `_` and `-`: `phoneNumber` and `phone_number` are one."""
+OWNERS = """full first last middle given family real nick user customer contact member display buyer receiver
+    recipient consignee person legal home cell mobile my"""
+FIELDS = """name nick surname phone mobile tel telephone cell cellphone email emailaddress mail address addressline
+    street contact recipient consignee idcard idnumber passport birthdate dateofbirth wechat wechatid wx wxid qq
+    alipay"""
+CHINESE = """姓名 名字 昵称 手机 电话 邮箱 身份证 护照 地址 住址 微信 收货人 收件人 联系人 联系方式 支付宝 出生日期"""
+_FIELD = re.compile(f"(?:{'|'.join(OWNERS.split())})*(?:{'|'.join(FIELDS.split())})(?:no|number)?[0-9]*")
+_CHINESE = re.compile("|".join(CHINESE.split()))
 
 BLANK = "***"
 UNREADABLE = object()
 
-PHONE = r"(?<!\d)(?:\+?86[- ]?)?[1\uff11][3-9\uff13-\uff19]\d[- ]?\d{4}[- ]?\d{4}(?!\d)"  # of any width
+_GAP = r"[-. ()]{0,2}"
+PHONE = (  # digits of any width: a mobile, with or without the country or a 0 before it; a landline; one from abroad
+    rf"(?:(?<!\d)(?:(?:\+|00)?86{_GAP}|0)?[1\uff11][3-9\uff13-\uff19]\d{_GAP}\d{{4}}{_GAP}\d{{4}}(?!\d)"
+    r"|(?<!\d)0(?:10|2\d|[3-9]\d\d)[- ]\d{7,8}(?!\d)"
+    rf"|\+(?:{_GAP}\d){{10,15}}(?!\d))"
+)
 _PHONE = re.compile(PHONE)
 _STRING = rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)'
 _ENTRY = re.compile(rb'("(?:[^"\\]|\\.){1,40}+")\s*+:\s*+(' + _STRING + rb"|[-+.0-9eE]++|[\[{]|)", re.DOTALL)
 
 
 def is_personal(field: str) -> bool:
-    """Whether a field of this name says who somebody is."""
-    return "".join(letter for letter in field.lower() if letter.isalnum()) in FIELDS
+    """Whether a field says who somebody is: without case, `_` and `-`, whoever it is of and how many there are."""
+    plain = "".join(letter for letter in field.lower() if letter.isalnum())
+    return _FIELD.fullmatch(plain) is not None or _CHINESE.search(plain) is not None
 
 
 def looks_like_phone(text: str) -> bool:

@@ -36,6 +36,9 @@ from schemas.sense import SENSE, nonsense
 from schemas.verdicts import Reason, Rejected
 
 Headers = Sequence[tuple[str, bytes]]
+SPEC = "1."
+NOT_LOOKED_AT = frozenset(["id", "subject", *personal.OF_TRACES])
+"""Of CloudEvents: an event's id may look like anything, a member's is judged later."""
 
 RECORD_BYTES_MAX = 256 * 1024
 _PERSONAL = "personal data is never accepted"
@@ -113,7 +116,7 @@ def _phone_in(action: Action) -> str:
             if len(_clean) >= CLEAN_MAX:
                 _clean.clear()
             _clean.add(text)
-    return "$.device_id" if looks_like_phone(action.device_id) else ""
+    return "$.device_id" if personal.is_phone(action.device_id) else ""
 
 
 def _is_personal(action: Action, pointer: str) -> Rejected:
@@ -234,20 +237,27 @@ def _cloud_event(headers: Headers) -> str:
 
 def _decode_cloud_event(form: str, value: bytes, headers: Headers) -> Decoded:
     try:
-        event = _structured(value) if form == "structured" else _binary(value, headers)
-        action = msgspec.convert(event, AnyAction)
+        attributes, data = _structured(value) if form == "structured" else _binary(value, headers)
+        if beyond := personal.found({name: text for name, text in attributes.items() if name not in NOT_LOOKED_AT}):
+            return Rejected(Reason.PERSONAL, beyond, _PERSONAL, _clean_source(attributes))
+        if not str(attributes.get("specversion", SPEC)).startswith(SPEC):
+            return _refused(Reason.INVALID, "$.specversion", "CloudEvents 1.x are read", value)
+        action = msgspec.convert(_event(attributes, data), AnyAction)
     except (msgspec.MsgspecError, UnicodeDecodeError, binascii.Error) as error:
         return _refusal(str(error), value)
     pointer = _phone_in(action)
     return _is_personal(action, pointer) if pointer else _checked(action, value)
 
 
-def _structured(value: bytes) -> dict[str, Any]:
+def _clean_source(attributes: dict[str, Any]) -> str:
+    source = str(attributes.get("source", ""))
+    return "" if looks_like_phone(source) else source[:64]
+
+
+def _structured(value: bytes) -> tuple[dict[str, Any], Any]:
     envelope = msgspec.json.decode(value, type=dict[str, Any])
-    data = envelope.get("data")
-    if data is None and "data_base64" in envelope:
-        data = _decode_base64(envelope["data_base64"])
-    return _event(envelope, data)
+    data, encoded = envelope.pop("data", None), envelope.pop("data_base64", None)
+    return envelope, _decode_base64(encoded) if data is None and encoded is not None else data
 
 
 def _decode_base64(text: Any) -> Any:
@@ -260,11 +270,11 @@ def _decode_base64(text: Any) -> Any:
     return msgspec.json.decode(data)
 
 
-def _binary(value: bytes, headers: Headers) -> dict[str, Any]:
+def _binary(value: bytes, headers: Headers) -> tuple[dict[str, Any], Any]:
     attributes = {
         name.lower()[3:]: (content or b"").decode() for name, content in headers if name.lower().startswith("ce_")
     }
-    return _event(attributes, msgspec.json.decode(value) if value else {})
+    return attributes, msgspec.json.decode(value) if value else {}
 
 
 def _event(attributes: dict[str, Any], data: Any) -> dict[str, Any]:

@@ -32,6 +32,8 @@ PHONE = (  # digits of any width: a mobile, with or without the country or a 0 b
     rf"|\+(?:{_GAP}\d){{10,15}}(?!\d))"
 )
 _PHONE = re.compile(PHONE)
+OF_TRACES = frozenset(["traceparent", "tracestate"])  # hex, in which a phone number stands by chance
+_PREFIX = re.compile(r"^(?:ce|x)[-_]", re.IGNORECASE)  # of a header
 _STRING = rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)'
 _ENTRY = re.compile(rb'("(?:[^"\\]|\\.){1,40}+")\s*+:\s*+(' + _STRING + rb"|[-+.0-9eE]++|[\[{]|)", re.DOTALL)
 
@@ -47,11 +49,16 @@ def looks_like_phone(text: str) -> bool:
     return _PHONE.search(text) is not None
 
 
+def is_phone(text: str) -> bool:
+    """Whether a string is a raw phone number and nothing else: in an id in hex one stands by chance at times."""
+    return _PHONE.fullmatch(text.strip()) is not None
+
+
 def found_in(value: bytes, *, custom: bool = False) -> str:
     """Where in a record something personal stands (a JSON path), or "". A custom action may have a `name`."""
     allowed = frozenset(["name"]) if custom else frozenset()
     content = _parsed(value)
-    return _find_in_text(value, allowed) if content is UNREADABLE else _find(content, allowed)
+    return _find_in_text(value, allowed) if content is UNREADABLE else found(content, allowed)
 
 
 def blank(value: bytes) -> bytes:
@@ -66,9 +73,16 @@ def blank(value: bytes) -> bytes:
 def blank_beside(
     key: bytes | None, headers: tuple[tuple[str, bytes], ...]
 ) -> tuple[bytes | None, tuple[tuple[str, bytes], ...]]:
-    """A record's key and headers without phone numbers; what holds none stays as it is."""
-    cleaned = tuple((_PHONE.sub(BLANK, name), _blanked_phones(content)) for name, content in headers)
+    """A record's key and headers without phone numbers and personal values; what holds none stays as it is."""
+    cleaned = tuple((_PHONE.sub(BLANK, name), _blanked_header(name, content)) for name, content in headers)
     return None if key is None else _blanked_phones(key), cleaned
+
+
+def _blanked_header(name: str, content: bytes) -> bytes:
+    bare = _PREFIX.sub("", name)
+    if bare.lower() in OF_TRACES:
+        return content
+    return BLANK.encode() if is_personal(bare) else _blanked_phones(content)
 
 
 def _blanked_phones(content: bytes) -> bytes:
@@ -85,8 +99,8 @@ def _parsed(value: bytes) -> Any:
         return UNREADABLE
 
 
-def _find(content: Any, allowed: frozenset[str]) -> str:
-    """Without recursion, like all here: the stack may be nearly used up."""
+def found(content: Any, allowed: frozenset[str] = frozenset()) -> str:
+    """The same for what was decoded. Without recursion, like all here: the stack may be nearly used up."""
     waiting = [("$", content)]
     while waiting:
         path, item = waiting.pop()

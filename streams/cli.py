@@ -47,6 +47,7 @@ class OneLineErrors(TyperGroup):
         """Run a command line and leave the process."""
         kept["standalone_mode"] = False
         try:
+            _demand_text(sys.argv[1:] if args is None else args)
             code = super().main(args=args, prog_name=prog_name or "memberflow", **kept)
         except NoArgsIsHelpError as error:
             error.show()
@@ -61,6 +62,12 @@ class OneLineErrors(TyperGroup):
         except typer.Abort:
             code = _tell("stopped", 1)
         sys.exit(code if isinstance(code, int) else 0)
+
+
+def _demand_text(args: Sequence[str]) -> None:
+    for arg in args:
+        if not arg.isascii() and any("\ud800" <= letter <= "\udfff" for letter in arg):
+            raise UsageError(f"{arg!a} is not text in UTF-8", remedy="type it anew")
 
 
 def _tell(text: str, code: int) -> int:
@@ -95,7 +102,7 @@ def settings(
     ] = None,
 ) -> None:
     """What every command needs."""
-    for name in ("kafka", "aiokafka"):  # what matters of it comes as one of our errors
+    for name in ("kafka", "aiokafka", "clickhouse_driver"):  # what matters of it comes as one of our errors
         logging.getLogger(name).setLevel(logging.CRITICAL)
     ctx.obj = Invocation(time.time, env_file=env_file, secrets=secrets_dir)
 

@@ -265,11 +265,9 @@ def dlq_show(
     if as_json:
         print(json.dumps(found.as_json() | {"headers": found.header}, ensure_ascii=False, indent=2))
         return
-    for name, text in found.header.items():
-        print(f"{name}: {text}")
-    print(f"key: {(found.key or b'').decode(errors='replace')}")
-    print()
-    print((found.value or b"").decode(errors="replace"))
+    key, value = ((content or b"").decode(errors="replace") for content in (found.key, found.value))
+    lines = [f"{name}: {text}" for name, text in found.header.items()]
+    print(visible("\n".join([*lines, f"key: {key}", "", value])))
 
 
 async def _letter(invocation: Invocation, name: str) -> Letter:
@@ -292,11 +290,14 @@ def dlq_replay(
     if letter is not None and reason is not None:
         raise UsageError(f"{letter} and --reason {reason} exclude each other", remedy="name the letter or the reason")
     replayed, refused = run(_replay(invocation, letter, reason_of(reason), dry_run=dry_run))
+    if not replayed and not refused:
+        raise UsageError(f"no dead letter was refused for {reason}", remedy="see `memberflow dlq list`")
     print(f"{'would replay' if dry_run else 'replayed'} {replayed}")
-    for it in refused:
+    for it in refused[:-1]:
         print(visible(f"memberflow: {it.name} is not replayed: {it.why_not_replayed()}"), file=sys.stderr)
-    if refused or not replayed:
-        raise InputInvalid(f"{len(refused)} not replayed", remedy="see `memberflow dlq show P:OFFSET`")
+    if refused:
+        last = refused[-1]
+        raise InputInvalid(f"{last.name} is not replayed", remedy=last.why_not_replayed())
 
 
 async def _replay(
@@ -363,5 +364,5 @@ def doctor(ctx: typer.Context, as_json: AsJson = False) -> None:
 
 
 async def _doctor(invocation: Invocation) -> list[Any]:
-    async with invocation.store() as store:
+    async with invocation.store(look=False) as store:
         return await Doctor(invocation, store).examine()

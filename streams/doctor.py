@@ -7,15 +7,17 @@ import platform
 import socket
 import stat
 from collections.abc import Callable, Coroutine
+from contextlib import closing
 from importlib.metadata import version
 from typing import Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from processors.signature import public_text
+from schemas.settings import ClickHouse
 from schemas.verdicts import Verdict
 from streams import topics as topic_admin
+from streams.analytics import Probe, open_reader
 from streams.errors import AnalyticsUnavailable, MemberflowError
-from streams.http_store import HttpStore
 from streams.keys import private_key, public_keys
 from streams.programme_log import Standing, standing, standing_of
 from streams.redis_store import RedisStore
@@ -178,9 +180,10 @@ class Doctor:
     async def clickhouse(self) -> list[Finding]:
         """Whether SQL is answered: by the server, or by the sink where the engine is inside it."""
         settings = self.settings.clickhouse
-        place = f"{settings.http_host}:{settings.http_port}"
+        places = {"server": (settings.host, settings.port), "chdb": (settings.http_host, settings.http_port)}
+        place = "{}:{}".format(*places[settings.adapter])
         try:
-            found = await asyncio.to_thread(lambda: HttpStore(settings).probe())
+            found = await asyncio.to_thread(_probe, settings)
         except AnalyticsUnavailable as error:
             remedy = "start `memberflow sink`" if settings.adapter == "chdb" else "start the ClickHouse server"
             return [Finding("clickhouse", "fail", error.what, f"{remedy}, or set MEMBERFLOW_CLICKHOUSE__*")]
@@ -206,6 +209,11 @@ def broker_release(client: Any) -> str:
     found = {client.get_broker_version_data(broker_id).broker_version for broker_id in ids}
     releases = ", ".join(".".join(map(str, release)) for release in sorted(found))
     return f"{releases} on {len(ids)} broker{'s' if len(ids) > 1 else ''}"
+
+
+def _probe(settings: ClickHouse) -> Probe:
+    with closing(open_reader(settings)) as reader:
+        return reader.probe()
 
 
 def _of_topic(it: topic_admin.Difference) -> Finding:

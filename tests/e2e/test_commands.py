@@ -31,6 +31,7 @@ from tests.e2e.memberflow import PARTITIONS, Log, check_in
 from tests.polling import eventually
 
 pytestmark = pytest.mark.real
+PROGRAMME = Path(__file__).parents[2] / "schemas" / "programmes" / "default.yaml"
 
 
 @pytest.fixture
@@ -246,7 +247,7 @@ def test_a_poison_record_is_listed_shown_and_replayed(begun: Log, kafka_bootstra
     assert "there is no dead letter 0:0" in begun.refused("dlq", "show", "0:0")
     [second] = begun.letters("--reason", "personal")
     assert "13800138000" not in json.dumps(second)
-    assert "1 not replayed" in begun.refused("dlq", "replay", second["letter"])
+    assert "it was blanked: personal values are gone" in begun.refused("dlq", "replay", second["letter"])
     assert "blanked" in begun.run("dlq", "replay", "--reason", "personal").stderr
 
 
@@ -259,7 +260,7 @@ def test_a_poison_record_is_listed_shown_and_replayed(begun: Log, kafka_bootstra
         (("list", "--reason", "bad"), "there is no reason bad; there are not_json"),
         (("replay",), "name one letter as P:OFFSET"),
         (("replay", "0:0", "--reason", "stray"), "0:0 and --reason stray exclude each other"),
-        (("replay", "--reason", "stray"), "0 not replayed"),
+        (("replay", "--reason", "stray"), "no dead letter was refused for stray; see `memberflow dlq list`"),
     ],
 )
 def test_a_letter_that_cannot_be_meant_is_one_line(begun: Log, arguments: tuple[str, ...], told: str) -> None:
@@ -267,6 +268,28 @@ def test_a_letter_that_cannot_be_meant_is_one_line(begun: Log, arguments: tuple[
 
 
 # -- partitions
+
+
+def test_another_number_of_partitions_is_told_by_every_command_that_would_go_by_it(begun: Log, tmp_path: Path) -> None:
+    """Else half of the members would get another programme, and an audit would be right about half of them."""
+    file = tmp_path / "actions"
+    file.write_text("{}\n")
+    other = str(PARTITIONS + 1)
+    by = ("--by", "a", "--approved-by", "b", "--why", "c")
+    for arguments in (
+        ("partition", "list"),
+        ("member", "show", "m-1"),
+        ("audit",),
+        ("snapshot", str(tmp_path / "snapshots")),
+        ("programme", "apply", str(PROGRAMME), *by),
+        ("outreach", "go-live", *by),
+        ("send", str(file)),
+        ("worker",),
+        ("sink",),
+    ):
+        told = begun.refused(*arguments, code=78, MEMBERFLOW_PARTITIONS=other)
+        assert f"has {PARTITIONS} partitions, MEMBERFLOW_PARTITIONS says {other}; set what" in told, arguments
+    assert "partitions is" in begun.run("doctor", "--json", MEMBERFLOW_PARTITIONS=other).stdout
 
 
 def test_a_halted_partition_is_listed_and_goes_on_after_resume(begun: Log, redis_url: str) -> None:
@@ -338,6 +361,17 @@ def test_the_doctor_tells_a_missing_topic_from_one_that_differs(begun: Log, stac
     assert (boards, create) == (f"{names.boards.name} is missing", "`memberflow topics apply`")
     assert facts.startswith(f"{names.facts.name}: retention.ms is 1000, declared is ")
     assert leave == by_hand
+
+
+def test_a_server_is_asked_where_the_sink_would_write(begun: Log) -> None:
+    """Who answers SQL over HTTP may be another engine."""
+    with free_ports(1) as (port,):
+        pass
+    away = {"MEMBERFLOW_CLICKHOUSE__ADAPTER": "server", "MEMBERFLOW_CLICKHOUSE__PORT": str(port)}
+    found = {it["what"]: it for it in json.loads(begun.run("doctor", "--json", stdin=None, **away).stdout)}
+    assert (found["clickhouse"]["health"], str(port) in found["clickhouse"]["found"]) == ("fail", True)
+    done = begun.run("audit", stdin=None, **away)
+    assert (done.exit_code, len(done.stderr.splitlines())) == (2, 1), done.stderr
 
 
 def test_the_doctor_works_where_nothing_runs(log: Log) -> None:

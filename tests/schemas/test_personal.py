@@ -8,9 +8,11 @@ import pytest
 
 from schemas.actions import ACTIONS
 from schemas.decoding import blank, decode
+from schemas.personal import blank_beside
 from schemas.verdicts import Reason, Rejected
 from tests.schemas.sent import NESTED, STAFF, envelope, record, with_text
 
+STRUCTURED = (("content-type", b"application/cloudevents+json"),)
 PHONES = (
     "008613800138000", "013800138000", "138.0013.8000", "138  0013 8000", "+86 (138)00138000", "+8613800138000",
     "010-62345678", "0755 12345678", "+1 415 555 0100", "+44 (20) 7946 0958",
@@ -68,9 +70,10 @@ PERSONAL: list[tuple[str, bytes, str]] = [
     ("staff", envelope("staff", record(**STAFF, phone="13800138000")), "13800138000"),
     ("where staff are", envelope("staff", record(**STAFF | {"region": "13800138000"})), "13800138000"),
     *[
-        (f"a phone as the {field}", record(**{field: "a 13800138000"}), "13800138000")
+        (f"a phone as the {field}", record(**{field: "13800138000"}), "13800138000")
         for field in ("source", "region", "channel", "device_id")
     ],
+    *[(f"a phone in the {field}", record(**{field: "a 13800138000"}), "13800138000") for field in ("source", "region")],
     *[
         (f"{said} in an attribute", record(action="profile", attributes={"note": f"at {said}"}), said)
         for said in PHONES
@@ -102,3 +105,38 @@ def test_a_number_that_is_no_phone_is_accepted(text: str) -> None:
     assert isinstance(decode(record(action="profile", attributes={"note": text})), ACTIONS["profile"])
     for field in ("source", "region", "channel", "device_id"):
         assert isinstance(decode(record(**{field: text})), ACTIONS["check_in"])
+
+
+def test_a_device_in_hex_is_accepted_whatever_digits_stand_in_it() -> None:
+    assert isinstance(decode(record(device_id="4a13800138000bf2")), ACTIONS["check_in"])
+
+
+EVENT = {"id": "e-1", "source": "app", "subject": "m", "type": "x.check_in", "time": "2026-11-20T11:30:00Z"}
+TRACE = "00-4bf13800138000b34da6a3ce929d0e0e-00f067aa0ba902b7-01"
+BESIDE = [("customername", "Canary"), ("phone", "none"), ("note", "call 13800138000"), ("姓名", "无")]
+
+
+@pytest.mark.parametrize(("name", "text"), BESIDE)
+def test_what_an_event_carries_beside_its_data_is_looked_at_too(name: str, text: str) -> None:
+    structured = decode(json.dumps(EVENT | {name: text, "data": {}}).encode(), STRUCTURED)
+    binary = decode(b"{}", tuple((f"ce_{key}", value.encode()) for key, value in (EVENT | {name: text}).items()))
+    for refused in (structured, binary):
+        assert isinstance(refused, Rejected), refused
+        assert (refused.reason, refused.source) == (Reason.PERSONAL, "app")
+        assert refused.pointer.startswith("$")
+        assert text not in f"{refused.pointer} {refused.detail}"
+
+
+def test_a_trace_and_the_first_version_are_read_and_no_other_version() -> None:
+    for version in ({}, {"specversion": "1.0"}):
+        event = EVENT | {"traceparent": TRACE, "data": {}} | version
+        assert isinstance(decode(json.dumps(event).encode(), STRUCTURED), ACTIONS["check_in"])
+    refused = decode(json.dumps(EVENT | {"specversion": "0.3", "data": {}}).encode(), STRUCTURED)
+    assert isinstance(refused, Rejected)
+    assert (refused.reason, refused.pointer) == (Reason.INVALID, "$.specversion")
+
+
+def test_headers_that_say_who_somebody_is_are_blanked_and_traces_stay() -> None:
+    headers = (("x-name", b"Li Lei"), ("ce_phone", b"none"), ("traceparent", TRACE.encode()), ("x-shop", b"5"))
+    kept = (("x-name", b"***"), ("ce_phone", b"***"), *headers[2:])
+    assert blank_beside(None, headers) == (None, kept)

@@ -55,6 +55,7 @@ def run(*arguments: str, **env: str | None) -> Result:
         (("bootstrap", "nowhere.yaml"), "cannot read nowhere.yaml (No such file or directory)"),
         (("bootstrap", "--history-from", "1997"), "'1997' does not match the format"),
         (("dlq", "list"), "Kafka does not answer"),
+        (("member", "show", "\udcff\udcfe"), r"'\udcff\udcfe' is not text in UTF-8; type it anew"),
         (("dlq", "list", "--limit", "0"), "Invalid value for '--limit'"),
         (("dlq", "list", "--reason", "bad"), "there is no reason bad; there are not_json, invalid"),
         (("dlq", "replay"), "no letter is named; name one letter as P:OFFSET, or all of a reason with --reason"),

@@ -158,7 +158,7 @@ def partition_list(ctx: typer.Context, as_json: AsJson = False) -> None:
     )
     for row in rows:
         clock = datetime.fromtimestamp(row["clock"] / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S") if row["clock"] else "-"
-        well = "no state: `memberflow rebuild` restores it" if row["lost"] else "ok"
+        well = f"no state: `memberflow rebuild {row['partition']}` restores it" if row["lost"] else "ok"
         halted = f"halted: {row['halted']}" if row["halted"] else well
         cells = [row[name] for name in ("partition", "next_offset", "end", "lag", "programme", "members")]
         cells = ["-" if cell is None else str(cell) for cell in cells]

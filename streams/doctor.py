@@ -123,7 +123,7 @@ class Doctor:
         for partition, header in headers.items():
             if header is None:
                 if partition not in halted:
-                    remedy = "`memberflow rebuild` restores what was lost"
+                    remedy = f"`memberflow rebuild {partition}` restores what was lost"
                     found.append(Finding("partitions", "fail", f"partition {partition} has no state", remedy))
                 continue
             self.places[partition] = standing_of(header)

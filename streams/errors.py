@@ -104,7 +104,7 @@ class StateExists(MemberflowError):
 class StateLost(MemberflowError):
     """A partition's state is gone or damaged. It is never started empty in silence."""
 
-    remedy = "restore it with `memberflow rebuild`"
+    remedy = "restore it with `memberflow rebuild P`, P being its partition"
 
 
 class NoState(StateLost):

@@ -124,7 +124,7 @@ def test_a_log_whose_state_was_lost_is_not_begun_anew(
     asked(begun, redis_url, lambda store: store.wipe(1))
     told = begun.refused("bootstrap")
     assert "partition 1" in told
-    assert told.endswith("restore it with `memberflow rebuild`")
+    assert told.endswith("restore it with `memberflow rebuild P`, P being its partition")
 
 
 def test_what_no_partition_could_read_is_not_written(log: Log) -> None:
@@ -324,7 +324,7 @@ def test_a_spoiled_key_halts_its_partition_alone_until_it_is_rebuilt(begun: Log,
     with begun.worker(owns=PARTITIONS - 1):  # which ends with exit code 0
         assert eventually(lambda: all(row["facts"] for row in begun.partitions()[1:]), within_s=30)
         assert eventually(lambda: begun.partitions()[0]["halted"], within_s=30)
-        assert f":{part} is a string; restore it with `memberflow rebuild`" in begun.partitions()[0]["halted"]
+        assert f":{part} is a string; restore it with `memberflow rebuild 0`" in begun.partitions()[0]["halted"]
         assert "restore it with" in begun.ok("partition", "list")
         told = json.loads(begun.run("doctor", "--json").stdout)
         assert [it["found"] for it in told if it["what"] == "partitions" and "is halted" in it["found"]]

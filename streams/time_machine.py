@@ -110,7 +110,7 @@ class TimeMachine:
             what = f"log {self.settings.log} has no member {member_id}"
             raise UsageError(what, remedy="check the id; its actions may wait in the log")
         if since or not fact:
-            log.happened = [one for one in log.happened if one.stamped >= at]
+            log.shown_from = at
         place = self._place(partition, replay.next_offset)
         return log, shown(member_id, member.state, _in_force(own), own.clock, place), own.live
 

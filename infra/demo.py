@@ -250,9 +250,10 @@ def _near(path: Path) -> str:
 def demo(folder: Path, seconds: float, out: Console, *, is_endless: bool) -> int:
     """Runs it; 0, or 1 when anything is not as it should be. No process is left, however it ends."""
     running = Demo(folder, out)
-    if folder.exists() and any(folder.iterdir()) and not running.processes.file.exists():
-        raise StackError(f"{_near(folder)} holds something that is no demo: name another DEMO_FOLDER")
+    if not _lock(folder).exists():  # else one may be starting
+        _refuse_other(folder, running)
     with _alone(folder):
+        _refuse_other(folder, running)
         try:
             running.set_up()
             goes_on = not running.live(seconds) and is_endless
@@ -270,10 +271,19 @@ def demo(folder: Path, seconds: float, out: Console, *, is_endless: bool) -> int
     return 1 if wrong else 0
 
 
+def _refuse_other(folder: Path, running: Demo) -> None:
+    if folder.exists() and any(folder.iterdir()) and not running.processes.file.exists():
+        raise StackError(f"{_near(folder)} holds something that is no demo: name another DEMO_FOLDER")
+
+
+def _lock(folder: Path) -> Path:
+    return folder.with_suffix(".lock")
+
+
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with folder.with_suffix(".lock").open("w") as file:
+    with _lock(folder).open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -85,9 +85,10 @@ def run_sink(ctx: typer.Context) -> None:
 
 
 async def _sink(invocation: Invocation, begun: Begun) -> None:
+    from streams.landing import Source
     from streams.metrics import Metrics, SinkMetrics
     from streams.migrations import open_migrated
-    from streams.sink import Sink, Source
+    from streams.sink import Sink
 
     settings, metrics = invocation.settings, Metrics("sink")
     await asyncio.to_thread(invocation.topic_id)

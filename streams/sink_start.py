@@ -69,14 +69,15 @@ def highest_rows(store: Reader, log: str) -> tuple[dict[int, int], dict[int, int
     """By partition, the highest topic offset among the facts, the aggregates and the boards that the tables hold."""
     totals: dict[int, int] = {}
     for table in ON_AGGREGATES.values():
-        for partition, highest in _highest(store, table.name, log).items():
-            totals[partition] = max(highest, totals.get(partition, -1))
-    return _highest(store, FACTS.name, log), totals, _highest(store, BOARDS.name, log)
+        for partition, held in highest(store, table.name, log).items():
+            totals[partition] = max(held, totals.get(partition, -1))
+    return highest(store, FACTS.name, log), totals, highest(store, BOARDS.name, log)
 
 
-def _highest(store: Reader, table: str, log: str) -> dict[int, int]:
+def highest(store: Reader, table: str, log: str) -> dict[int, int]:
+    """By partition, the highest topic offset that one table holds."""
     sql = f"SELECT src_partition, max(topic_offset) FROM {table} WHERE log = %(log)s GROUP BY src_partition"
-    return {int(partition): int(highest) for partition, highest in store.query(sql, {"log": log})}
+    return {int(partition): int(held) for partition, held in store.query(sql, {"log": log})}
 
 
 async def committed(bootstrap: str, group: str) -> dict[TopicPartition, OffsetAndMetadata]:

@@ -44,6 +44,27 @@ class Process(Protocol):
         """Begin a clean stop."""
 
 
+class Both:
+    """Two that stay as one: when either ends, so does the other."""
+
+    def __init__(self, first: Process, second: Process) -> None:
+        self._both = (first, second)
+
+    async def run(self) -> None:
+        """Until `stop`. Raises what ended the first of them."""
+        tasks = [asyncio.ensure_future(it.run()) for it in self._both]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            self.stop()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def stop(self) -> None:
+        """Begin a clean stop of both."""
+        for it in self._both:
+            it.stop()
+
+
 # -- worker -----------------------------------------------------------------------------------------------------
 
 
@@ -85,6 +106,7 @@ def run_sink(ctx: typer.Context) -> None:
 
 
 async def _sink(invocation: Invocation, begun: Begun) -> None:
+    from streams.archive import Archive
     from streams.landing import Source
     from streams.metrics import Metrics, SinkMetrics
     from streams.migrations import open_migrated
@@ -94,7 +116,10 @@ async def _sink(invocation: Invocation, begun: Begun) -> None:
     await asyncio.to_thread(invocation.topic_id)
     store = await asyncio.to_thread(open_migrated, settings.clickhouse)
     source = Source(settings.log, settings.kafka.bootstrap)
-    process = Sink(source, store, metrics=SinkMetrics(metrics, invocation.wall), crash=begun.fail)
+    told = SinkMetrics(metrics, invocation.wall)
+    process: Process = (facts := Sink(source, store, metrics=told, crash=begun.fail))
+    if settings.clickhouse.actions:
+        process = Both(facts, Archive(source, store, busy=lambda: facts.busy, metrics=told, crash=begun.fail))
     endpoint = None
     try:
         if settings.clickhouse.adapter == "chdb":
@@ -133,6 +158,28 @@ def sink_resume(
         raise UsageError("nothing was changed", remedy="look with `memberflow reconcile`, then add --accept-gap")
     for gap in run(accept(*where, partitions or [gap.partition for gap in stopped])):
         print(f"partition {gap.partition} goes on with fact {gap.found} when the sink starts")
+
+
+@sink.command("reland")
+def sink_reland(
+    ctx: typer.Context,
+    partitions: Annotated[list[int] | None, typer.Argument(min=0, help="without them: all")] = None,
+    from_offset: Annotated[int, typer.Option("--from-offset", min=0, help="read again from there on")] = 0,
+) -> None:
+    """Store recorded actions again when the sink starts next, as far as Kafka has them. It must not be running."""
+    from streams.archive import group_of
+    from streams.sink_start import begin_again
+
+    invocation: Invocation = ctx.obj
+    settings, count = invocation.settings, invocation.settings.partitions
+    chosen = sorted(set(partitions or range(count)))
+    if chosen[-1] >= count:
+        raise UsageError(f"there is no partition {chosen[-1]}", remedy=f"there are 0 to {count - 1}")
+    if not settings.clickhouse.actions:
+        raise UsageError("recorded actions are not stored here", remedy="set MEMBERFLOW_CLICKHOUSE__ACTIONS=true")
+    where, topic = settings.kafka.bootstrap, invocation.topics.actions.name
+    run(begin_again(where, group_of(settings.log), topic, chosen, from_offset))
+    print(f"partitions {', '.join(map(str, chosen))} are read again from offset {from_offset} when the sink starts")
 
 
 # -- dispatcher -------------------------------------------------------------------------------------------------

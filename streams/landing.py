@@ -42,7 +42,6 @@ BACKOFF_S_MAX = 30.0
 # Leaving the group comes after it, and the whole process ends within about 5 s.
 STOP_S = 2.0
 POLL_MS = 50
-FETCH_RECORDS = 10_000
 
 
 class LandingMetrics(Protocol):
@@ -92,6 +91,7 @@ class Landing(ConsumerRebalanceListener, ABC):  # type: ignore[misc]
 
     name: str  # in log lines, and what its points of failure begin with
     topics: tuple[str, ...]  # the first one's partitions are those of all
+    fetch_records = 10_000
 
     def __init__(
         self,
@@ -318,7 +318,7 @@ class Landing(ConsumerRebalanceListener, ABC):  # type: ignore[misc]
     async def _fetch(self) -> dict[TopicPartition, list[ConsumerRecord]]:
         try:
             got: dict[TopicPartition, list[ConsumerRecord]] = await self._consumer.getmany(
-                timeout_ms=POLL_MS, max_records=FETCH_RECORDS
+                timeout_ms=POLL_MS, max_records=self.fetch_records
             )
         except (KeyError, NoOffsetForPartitionError):
             # A partition that a rebalance took away, or one whose start is still being looked up.

@@ -94,7 +94,7 @@ class Sink(Landing):
     @property
     def busy(self) -> bool:
         """Whether rows go in, or are due: what else is to be stored waits until then."""
-        return self._putting is not None or self._due()
+        return not self._stopping.is_set() and (self._putting is not None or self._due())
 
     # -- taking ----------------------------------------------------------------------
 

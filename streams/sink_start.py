@@ -28,6 +28,7 @@ class Start(NamedTuple):
     next_offset: int
     seen: LastSeen
     halt: str = ""
+    follows: bool = False  # the record before it is the last that was stored
 
 
 class Gap(NamedTuple):
@@ -62,7 +63,8 @@ def start_of(committed: tuple[int, str] | None, highest: int | None, first: int,
             seen = LastSeen(n=0 if highest is None or max(wanted, first) == 0 else None)
     if wanted > end:
         return Start(wanted, seen, f"the topic ends at offset {end}, below our {wanted}: it is another one")
-    return Start(max(wanted, first), seen)
+    follows = committed is not None and committed[0] == wanted and first <= wanted and seen.row >= 0
+    return Start(max(wanted, first), seen, follows=follows)
 
 
 def highest_rows(store: Reader, log: str) -> tuple[dict[int, int], dict[int, int], dict[int, int]]:
@@ -118,6 +120,12 @@ async def accept_gap(bootstrap: str, log: str, partitions: Iterable[int]) -> lis
         accepted[TopicPartition(topic, partition)] = OffsetAndMetadata(place.offset, seen.encode())
     await _commit_from_outside(bootstrap, group_of(log), accepted)
     return [_gap(partition, stopped[partition]) for partition in chosen]
+
+
+async def begin_again(bootstrap: str, group: str, topic: str, partitions: Iterable[int], offset: int) -> None:
+    """Lets a group read these partitions again from an offset on when it starts next. It must be stopped."""
+    place = OffsetAndMetadata(offset, LastSeen(n=None).encode())
+    await _commit_from_outside(bootstrap, group, {TopicPartition(topic, it): place for it in partitions})
 
 
 async def _stopped(bootstrap: str, log: str) -> dict[int, OffsetAndMetadata]:

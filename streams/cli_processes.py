@@ -14,6 +14,7 @@ from typing import Annotated, Any, NamedTuple, Protocol
 import structlog
 import typer
 
+from schemas.tables import DAY_MS
 from streams.clients import kafka_answers
 from streams.errors import LogMismatch, MemberflowError, UsageError
 from streams.failpoints import Failpoints, freeze, parse
@@ -180,6 +181,36 @@ def sink_reland(
     where, topic = settings.kafka.bootstrap, invocation.topics.actions.name
     run(begin_again(where, group_of(settings.log), topic, chosen, from_offset))
     print(f"partitions {', '.join(map(str, chosen))} are read again from offset {from_offset} when the sink starts")
+
+
+@sink.command("forget")
+def sink_forget(
+    ctx: typer.Context,
+    keep_days: Annotated[int, typer.Option("--keep-days", min=1, help="actions stamped in the last so many days stay")],
+    apply: Annotated[bool, typer.Option("--apply", help="delete them; without it, only say what would go")] = False,
+) -> None:
+    """Delete old recorded actions from ClickHouse, not from Kafka. With chdb the sink must be stopped."""
+    invocation: Invocation = ctx.obj
+    for partition, offset in run(_forget(invocation, keep_days, apply=apply)).items():
+        print(f"partition {partition}: {'deleted' if apply else 'would delete'} what lies before offset {offset}")
+    if not apply:
+        print("nothing was changed: add --apply")
+
+
+async def _forget(invocation: Invocation, keep_days: int, *, apply: bool) -> dict[int, int]:
+    from streams.analytics import open_store
+    from streams.archive_age import forget, older
+
+    settings = invocation.settings
+    store = await asyncio.to_thread(open_store, settings.clickhouse)
+    try:
+        moment = invocation.now_ms() - keep_days * DAY_MS
+        kept = await older(store, settings.log, range(settings.partitions), moment)
+        if kept and apply:
+            await forget(store, settings.log, kept)
+        return kept
+    finally:
+        await asyncio.to_thread(store.close)
 
 
 # -- dispatcher -------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from schemas.records import Record
 from schemas.tables import ACTIONS, month_of
 from streams.analytics import AnalyticsStore, Blocks
 from streams.archive import NOTHING_BEFORE, UNKNOWN, head_of
+from streams.archive_age import forget, older
 from streams.archive_reader import PAGE, SPAN, ArchiveReader
 from streams.errors import StateLost
 from tests.rows import JANUARY
@@ -155,3 +156,26 @@ def test_pages_follow_each_other(store: AnalyticsStore) -> None:
     store_records(store, plain(offsets[1_500:]), before=offsets[1_499])
     assert read(store, 0, offsets[-1] + 1) == plain(offsets)
     assert held(store)[0][3:] == (len(offsets), 0, 1)
+
+
+def test_old_actions_go_by_partition_and_the_chain_holds(store: AnalyticsStore) -> None:
+    for partition in range(4):
+        store_records(store, plain(range(0, 20, 2)), partition=partition)
+    store_records(store, [Record(3, JANUARY, b"m", b"")], partition=9, before=1)
+    younger = [it._replace(timestamp=it.timestamp + 86_400_000) for it in plain(range(20, 30, 2))]
+    store_records(store, younger, partition=2, before=18)
+
+    async def work(moment: int) -> dict[int, int]:
+        kept = await older(store, LOG, [0, 1, 2, 5, 9], moment)
+        if kept:
+            await forget(store, LOG, kept)
+        return kept
+
+    assert asyncio.run(work(JANUARY + 1_000)) == {0: 10, 1: 10, 2: 10}
+    assert [bounds(store, p) for p in range(4)] == [(9, 19), (9, 19), (9, 29), (0, 19)]
+    assert read(store, 10, 19, partition=1) == read(store, 9, 19, partition=1) == plain(range(10, 20, 2))
+    assert all(row[-1] for row in held(store))
+    assert asyncio.run(work(JANUARY + 1_000)) == {}
+    assert asyncio.run(work(JANUARY + 86_400_000)) == {0: 18, 1: 18, 2: 20}, "the last one stays"
+    assert asyncio.run(work(JANUARY + 86_400_000)) == {}
+    assert (bounds(store, 0), read(store, 18, 19)) == ((17, 19), plain([18]))

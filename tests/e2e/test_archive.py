@@ -129,3 +129,25 @@ def test_what_clickhouse_has_not_is_one_line(stack: Stack, tmp_path: Path, monke
     log.own |= LANDS
     assert "there is no partition 9; there are 0 to 2" in log.refused("sink", "reland", "9")
     assert log.ok("sink", "reland", "1") == "partitions 1 are read again from offset 0 when the sink starts\n"
+
+
+def test_what_is_too_old_is_forgotten_and_then_an_image_is_needed(stack: Stack, tmp_path: Path) -> None:
+    log = Log(stack, tmp_path, **LANDS, MEMBERFLOW_CLICKHOUSE__FOLDER=str(tmp_path / "chdb"))
+    (tmp_path / "history.jsonl").write_text(
+        "".join(json.dumps(check_in(day, "m-1", f"2020-09-{day:02}T08:00:00+08:00")) + "\n" for day in range(1, 11))
+    )
+    log.ok("bootstrap", "--history")
+    with log.worker():
+        log.ok("import", "history", "history.jsonl")
+    elsewhere = ("simulate", "--check", "--from-clickhouse")
+    with log.sinking():
+        log.ok(*elsewhere)
+        assert "owns the analytics folder" in log.refused("sink", "forget", "--keep-days", "365")
+    dry = log.ok("sink", "forget", "--keep-days", "365")
+    assert f"partition {PARTITIONS - 1}: would delete what lies before offset" in dry
+    assert dry.endswith("nothing was changed: add --apply\n")
+    assert log.ok("sink", "forget", "--keep-days", "365", "--apply").count("deleted what lies") == PARTITIONS
+    with log.sinking():
+        told = log.refused(*elsewhere)
+    assert "begins at offset" in told
+    assert "; replay from Kafka, or begin with a snapshot (--from FOLDER)" in told

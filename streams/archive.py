@@ -30,8 +30,8 @@ NOTHING_BEFORE, UNKNOWN = -1, -2
 
 # Nobody waits for a recorded action: fewer and larger parts are worth more.
 FLUSH_S = 5.0
-# While a block goes in, due facts wait: this many take about 0.1 s.
-BLOCK_ROWS = 20_000
+# While a block goes in, due facts wait: this many take less than 0.1 s.
+BLOCK_ROWS = 10_000
 BLOCK_BYTES = 16 << 20
 LOOK_S = 0.02
 """Between two looks at whether facts are due."""
@@ -104,7 +104,7 @@ class Archive(Landing):
     """One process' share of a log's recorded actions. `busy` tells while facts are due."""
 
     name = "archive"
-    fetch_records = 2_000  # facts wait while what was fetched is taken
+    fetch_records = 500  # facts wait while what was fetched is taken
 
     def __init__(
         self,

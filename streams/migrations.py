@@ -27,7 +27,7 @@ log = structlog.get_logger()
 FOLDER = Path(str(resources.files("schemas"))) / "clickhouse"
 BOOKKEEPING = "schema_versions"
 ADD_COLUMN = re.compile(r"^ALTER TABLE (\w+) ADD COLUMN (\w+) ", re.MULTILINE)
-CODEC = re.compile(r" CODEC\(\w+(?:\(\d+\))?\)")
+CODEC = re.compile(r" CODEC\((?:[\w, ]|\(\d+\))*\)")
 CODECS_SINCE = (19, 1)
 
 State = Literal["applied", "pending", "md5-mismatch", "unknown"]

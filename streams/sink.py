@@ -93,8 +93,8 @@ class Sink(Landing):
 
     @property
     def busy(self) -> bool:
-        """Whether rows go in, or are due: what else is to be stored waits until then."""
-        return not self._stopping.is_set() and (self._putting is not None or self._due())
+        """Whether rows go in, or are nearly due: what else is to be stored waits until they are in."""
+        return not self._stopping.is_set() and (self._putting is not None or self._due(within_s=self._flush_s / 2))
 
     # -- taking ----------------------------------------------------------------------
 
@@ -162,11 +162,11 @@ class Sink(Landing):
     def _full(self) -> bool:
         return self._in_hand() >= ROWS_IN_HAND_MAX
 
-    def _due(self) -> bool:
+    def _due(self, within_s: float = 0.0) -> bool:
         return (
             self._in_hand() >= BLOCK_ROWS_MAX
-            or self._waited(self._facts) >= self._flush_s
-            or self._waited(self._totals) >= AGGREGATES_S
+            or self._waited(self._facts) >= self._flush_s - within_s
+            or self._waited(self._totals) >= AGGREGATES_S - within_s
         )
 
     def _hand_over(self) -> tuple[Load, ...]:

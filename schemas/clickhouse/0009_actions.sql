@@ -5,9 +5,9 @@
 CREATE TABLE IF NOT EXISTS actions (
     log String,
     src_partition Int32,
-    topic_offset Int64,
-    previous Int64,
-    stamped_at Int64,
+    topic_offset Int64 CODEC(Delta, ZSTD),
+    previous Int64 CODEC(Delta, ZSTD),
+    stamped_at Int64 CODEC(Delta, ZSTD),
     key String,
     extra String,
     body String CODEC(ZSTD(3)),

@@ -7,6 +7,7 @@ a whole. Inserting a block again is always right. Not guaranteed: that several b
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -16,6 +17,9 @@ import msgspec
 from schemas.settings import ClickHouse
 from schemas.tables import BLOCK_ROWS_MAX, TABLES, Table
 from streams.errors import InputInvalid, MemberflowError, RefusedToStart
+
+# What the engine says where no migration has been: an unknown table (60) or database (81).
+NOT_MIGRATED = re.compile(r"Code: (60|81)\b")
 
 # A reader waits no longer than this for an answer, and the engine stops working on it.
 QUERY_S = 30.0
@@ -30,6 +34,9 @@ class StatementRefused(MemberflowError):
     """The engine understood and said no: the statement is wrong, or a table is not what we expect."""
 
     remedy = "correct the statement; after an upgrade run `memberflow migrate`"
+
+    def __init__(self, what: str) -> None:
+        super().__init__(what, remedy="run `memberflow migrate`" if NOT_MIGRATED.search(what) else None)
 
 
 class Probe(NamedTuple):

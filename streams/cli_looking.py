@@ -71,7 +71,7 @@ def explain(
         print(json.dumps(as_data(told, log, now), ensure_ascii=False, indent=2))
         return
     for one in told:
-        invocation.out.print(one.heading, highlight=False, markup=False, soft_wrap=True)
+        invocation.out.print(one.heading, highlight=False, soft_wrap=True)
         invocation.out.print(_grid(one.lines))
     if now:
         invocation.out.print(say(LABELS["now"], lang), highlight=False)

@@ -90,10 +90,12 @@ async def _worker(invocation: Invocation, begun: Begun) -> None:
 
 
 async def _same_log(store: RedisStore, ours: Identity) -> None:
-    """Refuse another topic or partition count before the group gives us partitions of others. Raises `LogMismatch`."""
+    """Refuse another topic before the group gives us partitions of others. Raises `LogMismatch`."""
     for partition, header in (await store.headers(range(ours.partitions))).items():
         if header is not None and header.identity != ours:
-            raise LogMismatch(f"partition {partition} is of {header.identity}, not of {ours}")
+            theirs = header.identity.topic_id
+            what = f"partition {partition} is of the topic with the id {theirs}, the broker's has {ours.topic_id}"
+            raise LogMismatch(what)
 
 
 # -- sink -------------------------------------------------------------------------------------------------------

@@ -159,6 +159,9 @@ class Landing(ConsumerRebalanceListener, ABC):  # type: ignore[misc]
     async def _turn_to_put(self) -> None:
         """Waits until a block may go in."""
 
+    def _between_loads(self) -> None:
+        """A point at which some of what goes in together is in, and some is not."""
+
     def _tell_stopped(self) -> None:
         """Says how many partitions wait for a person."""
 
@@ -345,7 +348,7 @@ class Landing(ConsumerRebalanceListener, ABC):  # type: ignore[misc]
         self._crash(f"{self.name}.before_insert")
         for at, load in enumerate(loads):  # 1
             if at:
-                self._crash(f"{self.name}.mid_insert")
+                self._between_loads()
             for block in load.blocks:
                 await self._insert(block, generation)
         self._crash(f"{self.name}.before_commit")

@@ -36,7 +36,7 @@ from schemas.records import ProgrammeControl
 from schemas.settings import Settings
 from schemas.topics import topics
 from streams import snapshot
-from streams.errors import StateLost, TotalsDiffer, UsageError
+from streams.errors import NoState, StateLost, TotalsDiffer, UsageError
 from streams.recorded import FROM_KAFKA, Lacking
 from streams.replay import Source
 from streams.simulate_partition import EVERYBODY, Outcome, Task, hash_of
@@ -111,7 +111,7 @@ class Simulation:
 
     async def in_force(self) -> Rules:
         """The programme that holds where the workers stand."""
-        own = _own((await self.store.headers([0]))[0], 0)
+        own = _own(self.settings.log, (await self.store.headers([0]))[0], 0)
         rules = Versions(own.programmes, own.clock).in_force
         assert rules is not None, "a partition that has begun has a programme"
         return rules
@@ -183,7 +183,7 @@ class Simulation:
         heads = await self.store.headers(list(self.partitions))
         holds_from = 0
         if asked.days:
-            clocks = [_own(heads[p], p).clock for p in self.partitions]
+            clocks = [_own(self.settings.log, heads[p], p).clock for p in self.partitions]
             holds_from = max(clocks) - asked.days * 86_400_000
         tasks = {p: await self._task(p, heads[p], holds_from, asked) for p in self.partitions}
         outcomes = {outcome.partition: outcome for outcome in await self.pool.fold(list(tasks.values()))}
@@ -191,7 +191,7 @@ class Simulation:
 
     async def _task(self, partition: int, header: Header | None, holds_from: int, asked: Asked) -> Task:
         """How a partition is folded as it was lived, from the log's first record or an image."""
-        _own(header, partition)
+        _own(self.settings.log, header, partition)
         assert header is not None
         until = header.next_offset
         first = await self._first(partition, until)
@@ -333,9 +333,9 @@ async def check_facts(lived: Lived, published: Source) -> int:
     return count
 
 
-def _own(header: Header | None, partition: int) -> PartitionState:
+def _own(log: str, header: Header | None, partition: int) -> PartitionState:
     if header is None or not header.partition_state:
-        raise StateLost(f"partition {partition} has no state")
+        raise NoState(log, partition)
     return partition_codec.decode(header.partition_state)
 
 

@@ -183,6 +183,9 @@ class Sink(Landing):
         self._flush_s = min(FLUSH_S_MAX, max(FLUSH_S_MIN, 3 * took))
         return took
 
+    def _between_loads(self) -> None:
+        self._crash("sink.mid_insert")
+
     def _highest(self) -> Mapping[str, Mapping[int, int]]:
         return dict(zip(self.topics, highest_rows(self._store, self._source.log), strict=True))
 

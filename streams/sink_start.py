@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
+from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from schemas.tables import BLOCK_ROWS_MAX, BOARDS, FACTS, ON_AGGREGATES
@@ -20,6 +20,7 @@ from streams.errors import BrokerUnavailable, UsageError
 from streams.sequence import LastSeen, decode
 
 ANSWER_S = 30.0
+AGAIN_S = 0.1
 
 
 class Start(NamedTuple):
@@ -87,12 +88,23 @@ async def committed(bootstrap: str, group: str) -> dict[TopicPartition, OffsetAn
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     try:
         await asyncio.wait_for(admin.start(), ANSWER_S)
-        found = await asyncio.wait_for(admin.list_consumer_group_offsets(group), ANSWER_S)
+        found = await asyncio.wait_for(_offsets(admin, group), ANSWER_S)
         return {at: place for at, place in found.items() if place.offset >= 0}
     except (KafkaError, OSError, TimeoutError) as error:
         raise BrokerUnavailable(f"Kafka does not tell what {group} has committed ({error!r})") from error
     finally:
         await admin.close()
+
+
+async def _offsets(admin: Any, group: str) -> Mapping[TopicPartition, OffsetAndMetadata]:
+    """Asked again while a new broker makes its own topic of offsets, which the first question of a group begins."""
+    while True:
+        try:
+            found: Mapping[TopicPartition, OffsetAndMetadata] = await admin.list_consumer_group_offsets(group)
+        except GroupCoordinatorNotAvailableError:
+            await asyncio.sleep(AGAIN_S)
+        else:
+            return found
 
 
 async def gaps(bootstrap: str, log: str) -> list[Gap]:

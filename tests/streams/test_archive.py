@@ -305,9 +305,3 @@ async def test_one_killed_at_any_step_leaves_nothing_out(source: Source, tmp_pat
         assert all(whole for _, whole in held(again).values())
     finally:
         again.close()
-
-
-def test_points_of_failure_are_declared() -> None:
-    from streams.failpoints import POINTS
-
-    assert {f"{it.name}.{step}" for it in (Archive, Sink) for step in ("before_insert", "before_commit")} <= set(POINTS)

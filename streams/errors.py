@@ -35,7 +35,7 @@ class MemberflowError(Exception):
     def __init__(self, what: str, *, remedy: str | None = None) -> None:
         """`what` happened; `remedy` replaces the family's own advice where a better one is known."""
         self.what = " ".join(what.split())
-        self.advice = self.remedy if remedy is None else remedy
+        self.advice = " ".join((self.remedy if remedy is None else remedy).split())
         super().__init__(f"{self.what}; {self.advice}" if self.advice else self.what)
 
 

@@ -140,6 +140,19 @@ def test_an_env_file_that_is_no_text_is_one_line(folder: Path) -> None:
     assert "wrong.env is not text in UTF-8" in done.stderr
 
 
+def test_an_error_is_one_line_however_its_text_was_written() -> None:
+    assert (
+        str(
+            UsageError(
+                "one\n  two",
+                remedy="""three
+        four""",
+            )
+        )
+        == "one two; three four"
+    )
+
+
 def test_without_a_command_the_help_is_shown(folder: Path) -> None:
     done = run()
     assert done.exit_code == 2

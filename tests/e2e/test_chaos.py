@@ -131,7 +131,7 @@ class Chaos:
         while time.monotonic() < self.until or self.frozen_since or self.fleet.fated() or self._owed():
             await self._pause(5)
             await self._kill()
-            assert time.monotonic() < self.until + PATIENCE, f"fates that were not met: {self._unmet()}"
+            assert time.monotonic() < self.until + PATIENCE + self.records // 2_000, f"fates that were not met: {self._unmet()}"
 
     async def _change(self, points: str, after: str) -> None:
         """One more programme into every partition: who meets an outage types it again, as the command says."""

@@ -267,10 +267,12 @@ SINKS = Row(
         ),
         Panel(
             "Not stored yet, repeats, failures",
-            "Facts left to store; facts dropped because they were seen; inserts that are repeated.",
+            "Facts left to store, recorded actions where they are stored too; facts dropped because they were seen; "
+            "inserts that are repeated.",
             "short",
             (
                 Query(total("memberflow_sink_lag_records"), "facts left"),
+                Query(total("memberflow_archive_lag_records"), "actions left"),
                 Query(rate("memberflow_sink_repeats_dropped_total"), "repeats/s"),
                 Query(rate("memberflow_sink_insert_failures_total"), "failed inserts/s"),
             ),

@@ -97,7 +97,9 @@ class Stack:
             started: list[str] = []
             try:
                 for name in self._wanted:
-                    if name not in self._running:
+                    if name in self._running:
+                        self._ask_again(name)
+                    else:
                         self.start(name)
                         started.append(name)
             except BaseException:
@@ -140,6 +142,11 @@ class Stack:
         elif dead:
             log = self.part(dead[0]).log
             raise StackError(f"{dead[0]} is dead (see {log}): run `python -m infra.stack down`, then `up` again")
+
+    def _ask_again(self, name: str) -> None:
+        """A part that was there before must answer too."""
+        part = self.part(name)
+        wait_until(part.healthy, self.running(name), name=name, log=part.log, limit_s=part.start_limit_s)
 
     # -- one part
 

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shlex
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -44,7 +45,7 @@ def up(
     stack.up()
     show(stack, as_json=as_json)
     if not as_json:
-        print(f"Commands find it by: set -a; . {stack.env_file}; set +a")
+        print(f"Commands find it by: set -a; . {shlex.quote(str(stack.env_file))}; set +a")
 
 
 @app.command()

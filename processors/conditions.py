@@ -17,6 +17,7 @@ from schemas import cel
 from schemas.actions import ACTIONS, Action, Purchase
 from schemas.programme import Programme
 from schemas.tasks import STANDING, Condition, Counted, Task
+from schemas.where import GIVEN
 
 if TYPE_CHECKING:
     from processors.programme import Rules
@@ -141,9 +142,6 @@ def says(action: Action, counted: Counted) -> bool:
         elif said not in (wanted if isinstance(wanted, tuple) else (wanted,)):
             return False
     return counted.cel is None or cel.condition(counted.action, counted.cel).holds(action)
-
-
-GIVEN = "given"
 
 
 def _first_day(month: int) -> int:

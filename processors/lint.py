@@ -14,8 +14,10 @@ from typing import NamedTuple
 from processors.activity import Weights
 from processors.calendar import Calendar
 from processors.standards import Levels, Standard, Sums
+from schemas import cel
+from schemas.levels import Level
 from schemas.programme import Programme
-from schemas.tasks import Task
+from schemas.tasks import Counted, Task
 
 Path = tuple[str | int, ...]
 
@@ -284,6 +286,38 @@ def asks_money(task: Task) -> bool:
     return any(counted.action == "purchase" for condition in task.conditions for counted in condition.of)
 
 
+def standards_beside_their_levels(programme: Programme) -> Iterator[Warned]:
+    """A task that shows a level's standard, and asks for more or less than the level does."""
+    steps = {step.level: step for step in programme.levels.steps}
+    for name, task in programme.tasks.items():
+        step = steps.get(task.reward.standard or "")
+        for place, condition in enumerate(task.conditions if step else ()):
+            asked = _asked(step, programme.minor_units).get(condition.measure) if step else None
+            if asked != condition.at_least:
+                text = f"not what levels.steps says of {task.reward.standard}: {asked or 'no standard of this measure'}"
+                yield Warned(("tasks", name, "conditions", place, "at_least"), text)
+
+
+def _asked(step: Level, minor_units: int) -> dict[str, int | None]:
+    """What a level asks for, by measure; net spend in minor units."""
+    spend = step.spend_above * minor_units + 1 if step.spend_above else (step.spend_from or 0) * minor_units
+    return {"streak": step.streak, "net_spend": spend or None}
+
+
+def conditions_of_nothing(programme: Programme) -> Iterator[Warned]:
+    """A condition in CEL that looks at no field: it always holds, or never."""
+    found: list[tuple[Path, Counted]] = []
+    for name, task in programme.tasks.items():
+        for place, condition in enumerate(task.conditions):
+            found += [(("tasks", name, "conditions", place, "of", at), one) for at, one in enumerate(condition.of)]
+    for name, badge in programme.badges.items():
+        of = badge.actions.of if badge.actions else ()
+        found += [(("badges", name, "actions", "of", at), one) for at, one in enumerate(of)]
+    for path, counted in found:
+        if counted.cel is not None and not cel.condition(counted.action, counted.cel).fields:
+            yield Warned((*path, "cel"), f"looks at no field of {counted.action}: always the same answer")
+
+
 def pilots_without_verdict(programme: Programme) -> Iterator[Warned]:
     """A pilot that could not be promoted as it stands."""
     for name, pilot in programme.pilots.items():
@@ -300,5 +334,7 @@ CHECKS: tuple[Callable[[Programme], Iterator[Warned]], ...] = (
     factors_above_the_ceiling,
     redemptions_that_contradict,
     loops_that_print_points,
+    standards_beside_their_levels,
+    conditions_of_nothing,
     pilots_without_verdict,
 )

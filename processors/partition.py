@@ -411,9 +411,8 @@ class Partition:
             value = hashed(value)
         elif personal and value is not None:
             value = blank(value)
-        key, headers = beside(record.key, headers_of(record))
-        if personal:
-            key, headers = blank_beside(key, headers)
+        beside_it = beside(record.key, headers_of(record))
+        key, headers = blank_beside(*beside_it)
         letter = DeadLetter(
             topic=self.topic,
             partition=self.number,
@@ -424,7 +423,7 @@ class Partition:
             rejected=rejected,
             exception=failure.exception if failure else "",
             stacktrace=failure.stacktrace if failure else "",
-            blanked=personal,
+            blanked=personal or (key, headers) != beside_it,
         )
         self.out.letters.append(letter)
         self.verdicts[Verdict.DEAD_LETTER] += 1

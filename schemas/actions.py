@@ -22,6 +22,9 @@ The ids of events, orders and groups are the senders' numbers and may look like 
 Other = Annotated[str, Meta(min_length=1, max_length=128, pattern=NO_PHONE)]
 OptionalOther = Annotated[str, Meta(max_length=128, pattern=NO_PHONE)]
 Name = Annotated[str, Meta(max_length=64)]
+# Without a pattern of msgspec's: it would cost two of an action's microseconds. `decoding` looks at each text once.
+Where = Annotated[str, Meta(max_length=64, extra_json_schema={"pattern": NO_PHONE})]
+Source = Annotated[str, Meta(min_length=1, max_length=128, extra_json_schema={"pattern": NO_PHONE})]
 Text = Annotated[str, Meta(max_length=512)]
 Why = Annotated[str, Meta(min_length=1, max_length=512)]
 Money = Annotated[int, Meta(ge=0, le=10**13, description="minor units (fen, cents)")]
@@ -52,13 +55,13 @@ class Action(Struct, kw_only=True, gc=False, forbid_unknown_fields=True, omit_de
     staff: ClassVar[bool] = False
 
     event_id: Id
-    source: Id
+    source: Source
     member_id: Id
     occurred_at: Instant
-    region: Name = ""
+    region: Where = ""
     group_id: Name = ""
-    channel: Name = ""
-    device_id: Name = ""
+    channel: Where = ""
+    device_id: Where = ""
 
 
 class Own(Action, kw_only=True):

@@ -76,17 +76,17 @@ def fields(action: str) -> dict[str, str]:
     info = msgspec.inspect.type_info(ACTIONS[action])
     assert isinstance(info, msgspec.inspect.StructType)
     for field in info.fields:
-        said = _bare(field.type)
+        said = bare(field.type)
         kinds = said.types if isinstance(said, msgspec.inspect.UnionType) else (said,)
-        types = {TYPES.get(type(kind)) for kind in map(_bare, kinds) if not isinstance(kind, msgspec.inspect.NoneType)}
+        types = {TYPES.get(type(kind)) for kind in map(bare, kinds) if not isinstance(kind, msgspec.inspect.NoneType)}
         if len(types) == 1 and (one := types.pop()):
             found[field.name] = one
     return found
 
 
-def _bare(kind: msgspec.inspect.Type) -> msgspec.inspect.Type:
+def bare(kind: msgspec.inspect.Type) -> msgspec.inspect.Type:
     """A type without what is said about it."""
-    return _bare(kind.type) if isinstance(kind, msgspec.inspect.Metadata) else kind
+    return bare(kind.type) if isinstance(kind, msgspec.inspect.Metadata) else kind
 
 
 TYPES: dict[type, str] = {

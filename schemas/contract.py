@@ -37,7 +37,8 @@ SCHEMAS: dict[str, tuple[str, str, Any]] = {
     "actions": (
         "Actions",
         "What upstream apps append to member.actions, keyed by member_id (partitioner murmur2_random): one JSON "
-        "object, or a CloudEvent in structured or binary mode. Names and raw phone numbers are refused everywhere.",
+        "object, or a CloudEvent in structured or binary mode. Fields that name a person and raw phone "
+        "numbers are refused; the ids of events, orders and groups are the senders' own and are not looked at.",
         UPSTREAM,
     ),
     "staff": ("Staff actions", "The bodies of staff envelopes: reasoned, and by two different people.", STAFF),
@@ -126,7 +127,7 @@ LETTER_HEADERS = {
     "reason": "why it was refused, one of a closed set (schemas/verdicts.py)",
     "pointer": "the field, as a JSON path",
     "source": "who sent it, if it says so",
-    "blanked": "`true` when personal values were removed from the value",
+    "blanked": "`true` when personal values were removed from the value, the key or a header",
 }
 
 

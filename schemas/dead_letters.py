@@ -33,7 +33,7 @@ def beside(key: bytes | None, headers: Headers) -> tuple[bytes | None, Headers]:
 
 
 class DeadLetter(Struct, kw_only=True):
-    """One refused record. `blanked` says that personal values were removed from `value`."""
+    """One refused record. `blanked` says that personal values were removed from it."""
 
     topic: str
     partition: int

@@ -36,6 +36,9 @@ from schemas.sense import SENSE, nonsense
 from schemas.verdicts import Reason, Rejected
 
 Headers = Sequence[tuple[str, bytes]]
+SPEC = "1."
+NOT_LOOKED_AT = frozenset(["id", "subject", *personal.OF_TRACES])
+"""Of CloudEvents: an event's id may look like anything, a member's is judged later."""
 
 RECORD_BYTES_MAX = 256 * 1024
 _PERSONAL = "personal data is never accepted"
@@ -45,6 +48,8 @@ _UNKNOWN = re.compile(r"unknown field `([^`]*)`(?: - at `([^`]*)`)?")
 _AT = re.compile(r" - at `([^`]*)`")
 
 CHECKED = frozenset(kind for kind in ACTIONS.values() if kind.staff or kind in SENSE)
+CLEAN_MAX = 10_000
+_clean: set[str] = {""}  # sources, regions and channels that hold no phone number: few, and in every action
 _decode_action = msgspec.json.Decoder(AnyAction).decode
 _decode_framed = msgspec.json.Decoder(Framed).decode
 _decode_control = msgspec.json.Decoder(AnyControl).decode
@@ -95,7 +100,27 @@ def decode(value: bytes | None, headers: Headers = ()) -> Decoded:
         action: Action = _decode_action(value)  # what it accepts is flat: depth is counted only for what it refuses
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         return _too_deep(value) or _refusal(str(error), value)
+    seen = action.source in _clean and action.region in _clean and action.channel in _clean and not action.device_id
+    if not seen and (pointer := _phone_in(action)):
+        return _is_personal(action, pointer)
     return _checked(action, value) if type(action) in CHECKED else action
+
+
+def _phone_in(action: Action) -> str:
+    """Where an action says by a raw phone number where it comes from, or "". What was looked at once is remembered."""
+    for field in ("source", "region", "channel"):
+        text = getattr(action, field)
+        if text not in _clean:
+            if looks_like_phone(text):
+                return f"$.{field}"
+            if len(_clean) >= CLEAN_MAX:
+                _clean.clear()
+            _clean.add(text)
+    return "$.device_id" if personal.is_phone(action.device_id) else ""
+
+
+def _is_personal(action: Action, pointer: str) -> Rejected:
+    return Rejected(Reason.PERSONAL, pointer, _PERSONAL, "" if looks_like_phone(action.source) else action.source)
 
 
 def _too_deep(value: bytes) -> Rejected | None:
@@ -110,7 +135,7 @@ def _decode_other(value: bytes, headers: Headers) -> Decoded:
 def _checked(action: Action, value: bytes) -> Action | Rejected:
     """The rules that need no state and no programme, beyond types."""
     if isinstance(action, Profile) and (pointer := _personal_part(action)):
-        return Rejected(Reason.PERSONAL, pointer, _PERSONAL, action.source)
+        return _is_personal(action, pointer)
     if action.staff:
         return Rejected(Reason.UNSIGNED, "$.action", "staff actions come signed, from `memberflow`", action.source)
     wrong = nonsense(action)
@@ -191,6 +216,8 @@ def _decode_signed(framed: Signed, value: bytes) -> Decoded:
         return Rejected(Reason.INVALID, "$.body.action", "only staff actions come in a staff record", action.source)
     if action.operator == action.approved_by:
         return Rejected(Reason.ONE_PERSON, "$.body.approved_by", "two different people are needed", action.source)
+    if pointer := _phone_in(action):
+        return _is_personal(action, pointer.replace("$", "$.body", 1))
     if wrong := nonsense(action):
         return _refused(wrong.reason, wrong.pointer.replace("$", "$.body", 1), wrong.detail, bytes(framed.body))
     return Staff(framed, action)
@@ -210,19 +237,27 @@ def _cloud_event(headers: Headers) -> str:
 
 def _decode_cloud_event(form: str, value: bytes, headers: Headers) -> Decoded:
     try:
-        event = _structured(value) if form == "structured" else _binary(value, headers)
-        action = msgspec.convert(event, AnyAction)
+        attributes, data = _structured(value) if form == "structured" else _binary(value, headers)
+        if beyond := personal.found({name: text for name, text in attributes.items() if name not in NOT_LOOKED_AT}):
+            return Rejected(Reason.PERSONAL, beyond, _PERSONAL, _clean_source(attributes))
+        if not str(attributes.get("specversion", SPEC)).startswith(SPEC):
+            return _refused(Reason.INVALID, "$.specversion", "CloudEvents 1.x are read", value)
+        action = msgspec.convert(_event(attributes, data), AnyAction)
     except (msgspec.MsgspecError, UnicodeDecodeError, binascii.Error) as error:
         return _refusal(str(error), value)
-    return _checked(action, value)
+    pointer = _phone_in(action)
+    return _is_personal(action, pointer) if pointer else _checked(action, value)
 
 
-def _structured(value: bytes) -> dict[str, Any]:
+def _clean_source(attributes: dict[str, Any]) -> str:
+    source = str(attributes.get("source", ""))
+    return "" if looks_like_phone(source) else source[:64]
+
+
+def _structured(value: bytes) -> tuple[dict[str, Any], Any]:
     envelope = msgspec.json.decode(value, type=dict[str, Any])
-    data = envelope.get("data")
-    if data is None and "data_base64" in envelope:
-        data = _decode_base64(envelope["data_base64"])
-    return _event(envelope, data)
+    data, encoded = envelope.pop("data", None), envelope.pop("data_base64", None)
+    return envelope, _decode_base64(encoded) if data is None and encoded is not None else data
 
 
 def _decode_base64(text: Any) -> Any:
@@ -235,11 +270,11 @@ def _decode_base64(text: Any) -> Any:
     return msgspec.json.decode(data)
 
 
-def _binary(value: bytes, headers: Headers) -> dict[str, Any]:
+def _binary(value: bytes, headers: Headers) -> tuple[dict[str, Any], Any]:
     attributes = {
         name.lower()[3:]: (content or b"").decode() for name, content in headers if name.lower().startswith("ce_")
     }
-    return _event(attributes, msgspec.json.decode(value) if value else {})
+    return attributes, msgspec.json.decode(value) if value else {}
 
 
 def _event(attributes: dict[str, Any], data: Any) -> dict[str, Any]:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Annotated, Any, Literal, Self, get_args
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field
 
+from schemas.fitting import Around, Wrong, fits, fits_around
+from schemas.holes import said_of, sure
 from schemas.part import THOUSANDTHS, Count, Days, Part, Positive, Rate
+from schemas.zones import zone as zone_of
 
 
 class Worth(Part):
@@ -17,12 +21,11 @@ class Worth(Part):
     now: Positive
     most: Positive
 
-    @model_validator(mode="after")
-    def now_is_between(self) -> Self:
+    @fits
+    def now_is_between(self) -> Iterator[Wrong]:
         """The worth in force keeps to its own limits."""
         if not self.least <= self.now <= self.most:
-            raise ValueError("now lies outside of least and most")
-        return self
+            yield ("now",), "now lies outside of least and most"
 
 
 class StreakFactor(Part):
@@ -82,13 +85,12 @@ class Expiry(Part):
     warning_days: Annotated[tuple[Positive, ...], Field(max_length=8, strict=False)]
     warn_from: Count
 
-    @field_validator("warning_days")
-    @classmethod
-    def the_earliest_warning_first(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+    @fits
+    def the_earliest_warning_first(self) -> Iterator[Wrong]:
         """Warnings are told apart by their place."""
-        if list(value) != sorted(set(value), reverse=True):
-            raise ValueError("from the earliest warning to the last, each once: [30, 7]")
-        return value
+        days = [value for _, value in sure(self.warning_days)]
+        if days != sorted(set(days), reverse=True):
+            yield ("warning_days",), "from the earliest warning to the last, each once: [30, 7]"
 
 
 class LevelStep(Part):
@@ -114,12 +116,11 @@ class RedeemRules(Part):
     cancel_wait_days: Days
     level_step: LevelStep
 
-    @model_validator(mode="after")
-    def a_step_is_remembered_while_it_runs(self) -> Self:
+    @fits
+    def a_step_is_remembered_while_it_runs(self) -> Iterator[Wrong]:
         """A cancel must find it."""
         if self.level_step.days > self.kept_days:
-            raise ValueError("level_step.days: more than kept_days")
-        return self
+            yield ("level_step", "days"), "more than kept_days"
 
 
 Earner = Literal["check_in", "message", "share", "purchase"]
@@ -175,6 +176,20 @@ class PaidFactor(Part):
     actions: Earners
 
 
+def _moment(value: Any) -> dt.datetime:
+    """RFC 3339 with an offset."""
+    try:
+        found = dt.datetime.fromisoformat(str(value))
+    except ValueError:
+        raise ValueError("a moment such as 2026-11-11T00:00:00+08:00") from None
+    if found.tzinfo is None:
+        raise ValueError("a moment with its offset, such as 2026-11-11T00:00:00+08:00")
+    return found
+
+
+Moment = Annotated[dt.datetime, BeforeValidator(_moment)]
+
+
 class CampaignRule(Part):
     """A factor for some actions from one moment until another, or on some days of the week or of the month.
 
@@ -184,31 +199,42 @@ class CampaignRule(Part):
     name: Annotated[str, Field(min_length=1, max_length=64)]
     factor: Annotated[int, Field(ge=1, le=7)]
     actions: Annotated[tuple[str, ...], Field(min_length=1, strict=False)]
-    begins: dt.datetime
-    ends: dt.datetime
+    begins: Moment
+    ends: Moment
     weekdays: Annotated[
         tuple[Annotated[int, Field(ge=0, le=6, description="0 = Monday")], ...], Field(strict=False)
     ] = ()
     days_of_month: Annotated[tuple[Annotated[int, Field(ge=1, le=31)], ...], Field(strict=False)] = ()
 
-    @field_validator("begins", "ends", mode="before")
-    @classmethod
-    def a_moment(cls, value: Any) -> dt.datetime:
-        """RFC 3339 with an offset."""
-        try:
-            found = dt.datetime.fromisoformat(str(value))
-        except ValueError:
-            raise ValueError("a moment such as 2026-11-11T00:00:00+08:00") from None
-        if found.tzinfo is None:
-            raise ValueError("a moment with its offset, such as 2026-11-11T00:00:00+08:00")
-        return found
-
-    @model_validator(mode="after")
-    def it_lasts(self) -> Self:
+    @fits
+    def it_lasts(self) -> Iterator[Wrong]:
         """One that ends before it begins is a slip."""
         if self.ends <= self.begins:
-            raise ValueError("ends: not after begins")
-        return self
+            yield ("ends",), "not after begins"
+
+    @fits_around
+    def its_actions_are_known(self, around: Around) -> Iterator[Wrong]:
+        """A misspelt one would never be multiplied."""
+        for place, name in sure(self.actions):
+            if name not in EARNERS and around.custom.lacks(name):
+                yield (
+                    ("actions", place),
+                    f"no such action: {name}; known: {', '.join((*EARNERS, *around.custom.names))}",
+                )
+
+    @fits_around
+    def it_has_whole_days(self, around: Around) -> Iterator[Wrong]:
+        """Which of a day's actions a cap pays depends on their order, so all of them must earn the same.
+
+        Purchases have no cap: campaigns of nothing else begin and end at any moment.
+        """
+        capped = any(name != "purchase" for _, name in sure(self.actions))
+        if around.day and capped:
+            zone, start = around.day.zone, dt.time(around.day.starts_at)
+            what = f"not {start:%H:%M} in {zone}, when a day starts; purchases alone may do otherwise"
+            for name, moment in said_of(self, "begins", "ends"):
+                if moment.astimezone(zone_of(zone)).time() != start:
+                    yield (name,), what
 
     @property
     def begins_ms(self) -> int:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from collections.abc import Iterator
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
+from schemas.fitting import Around, Known, Wrong, fits, fits_around
+from schemas.holes import said
 from schemas.part import Part, Positive
 
 LevelName = Annotated[str, Field(min_length=1, max_length=64)]
@@ -27,17 +30,24 @@ class Level(Part):
     streak: Annotated[int, Field(ge=2, le=60)] | None = None
     top: bool = False
 
-    @model_validator(mode="after")
-    def it_has_a_standard_or_is_a_floor(self) -> Self:
+    @fits
+    def it_has_a_standard_or_is_a_floor(self) -> Iterator[Wrong]:
         """A level that nobody can reach, or that is both, is a mistake."""
         standards = (self.growth_from, self.spend_from, self.spend_above, self.streak)
         if (self.floor is None) == (standards == (None,) * 4):
-            raise ValueError("a level is a floor, or has standards: growth_from, spend_from, spend_above, streak")
+            yield (), "a level is a floor, or has standards: growth_from, spend_from, spend_above, streak"
+
+    @fits
+    def its_spend_is_said_once(self) -> Iterator[Wrong]:
+        """At least so much, or more than so much."""
         if self.spend_from and self.spend_above:
-            raise ValueError("spend_from or spend_above, not both")
+            yield ("spend_above",), "spend_from or spend_above, not both"
+
+    @fits
+    def top_goes_with_spend(self) -> Iterator[Wrong]:
+        """A place among the most active alone is no standard."""
         if self.top and not (self.spend_from or self.spend_above):
-            raise ValueError("top goes with a standard in spend")
-        return self
+            yield ("top",), "top goes with a standard in spend"
 
 
 class Pace(Part):
@@ -85,19 +95,42 @@ class LevelRules(Part):
     bonus: Bonus
     steps: Annotated[tuple[Level, ...], Field(min_length=2, max_length=32, strict=False)]
 
-    @model_validator(mode="after")
-    def the_ladder_climbs(self) -> Self:
-        """Floors come first, names are there once, a warning comes before the fall."""
-        names = [step.level for step in self.steps]
-        if len(set(names)) != len(names):
-            raise ValueError("a level is there twice")
-        floors = [step.floor for step in self.steps if step.floor]
-        if [step.floor for step in self.steps[: len(floors)]] != floors or floors != sorted(floors) or not floors:
-            raise ValueError("the ladder begins with its floors: those of joining, then that of tenure")
-        if floors.count("tenure") != 1 or floors[0] != "joining":
-            raise ValueError("one floor of tenure after those of joining")
+    @fits
+    def a_level_is_there_once(self) -> Iterator[Wrong]:
+        """Levels are told apart by their names."""
+        names = said(self.steps, "level")
+        for number, (place, name) in enumerate(names):
+            if name in [before for _, before in names[:number]]:
+                yield ("steps", place, "level"), f"{name} is there twice"
+
+    @fits
+    def floors_come_first(self) -> Iterator[Wrong]:
+        """Those of joining, then that of tenure."""
+        floors = said(self.steps, "floor")
+        if len(floors) < len(self.steps):
+            return
+        ranks = [FLOORS.index(floor) for _, floor in floors]
+        if early := [place for place, rank in enumerate(ranks) if place and rank < ranks[place - 1]]:
+            yield ("steps", early[0]), "the ladder begins with its floors: those of joining, then that of tenure"
+        elif ranks[0] or ranks.count(1) != 1:
+            yield ("steps",), "the ladder begins with its floors: those of joining, then one of tenure"
+
+    @fits
+    def a_warning_comes_before_the_fall(self) -> Iterator[Wrong]:
+        """Later nobody could do anything about it."""
         if self.warn_days >= self.miss_days:
-            raise ValueError("warn_days: before miss_days")
-        if self.bonus.up_to not in names:
-            raise ValueError(f"bonus.up_to: no such level: {self.bonus.up_to}")
-        return self
+            yield ("warn_days",), "not before miss_days"
+
+    @fits_around
+    def the_bonus_ends_at_a_level(self, around: Around) -> Iterator[Wrong]:
+        """A misspelt one would lift nobody, or without end."""
+        if around.levels.lacks(self.bonus.up_to):
+            yield ("bonus", "up_to"), no_level(self.bonus.up_to, around.levels)
+
+
+FLOORS = ("joining", "tenure", None)
+
+
+def no_level(name: str, levels: Known) -> str:
+    """What to say of a name that is no level."""
+    return f"no such level: {name}; known: {', '.join(levels.names)}"

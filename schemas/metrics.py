@@ -134,6 +134,12 @@ SINK = (
         at_scrape=True,
     ),
     Metric("memberflow_sink_lag_records", "gauge", "Facts not stored yet.", ("partition",)),
+    Metric(
+        "memberflow_archive_lag_records",
+        "gauge",
+        "Recorded actions not stored yet, where the sink stores them.",
+        ("partition",),
+    ),
 )
 
 DISPATCHER = (

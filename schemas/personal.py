@@ -13,26 +13,35 @@ import msgspec
 
 from schemas.nesting import too_deep
 
-FIELDS = frozenset(
-    """name fullname firstname lastname givenname familyname realname nickname surname username phone phonenumber
-    phoneno mobile mobilenumber mobilephone tel telephone cell cellphone email emailaddress mail address idcard
-    idnumber passport birthdate dateofbirth wechat wechatid 姓名 名字 手机 手机号 手机号码 电话 电话号码 邮箱 身份证
-    身份证号 地址 微信 微信号""".split()
-)
-"""Without case, `_` and `-`: `phoneNumber` and `phone_number` are one."""
+OWNERS = """full first last middle given family real nick user customer contact member display buyer receiver
+    recipient consignee person legal home cell mobile my"""
+FIELDS = """name nick surname phone mobile tel telephone cell cellphone email emailaddress mail address addressline
+    street contact recipient consignee idcard idnumber passport birthdate dateofbirth wechat wechatid wx wxid qq
+    alipay"""
+CHINESE = """姓名 名字 昵称 手机 电话 邮箱 身份证 护照 地址 住址 微信 收货人 收件人 联系人 联系方式 支付宝 出生日期"""
+_FIELD = re.compile(f"(?:{'|'.join(OWNERS.split())})*(?:{'|'.join(FIELDS.split())})(?:no|number)?[0-9]*")
+_CHINESE = re.compile("|".join(CHINESE.split()))
 
 BLANK = "***"
 UNREADABLE = object()
 
-PHONE = r"(?<!\d)(?:\+?86[- ]?)?[1\uff11][3-9\uff13-\uff19]\d[- ]?\d{4}[- ]?\d{4}(?!\d)"  # of any width
+_GAP = r"[-. ()]{0,2}"
+PHONE = (  # digits of any width: a mobile, with or without the country or a 0 before it; a landline; one from abroad
+    rf"(?:(?<!\d)(?:(?:\+|00)?86{_GAP}|0)?[1\uff11][3-9\uff13-\uff19]\d{_GAP}\d{{4}}{_GAP}\d{{4}}(?!\d)"
+    r"|(?<!\d)0(?:10|2\d|[3-9]\d\d)[- ]\d{7,8}(?!\d)"
+    rf"|\+(?:{_GAP}\d){{10,15}}(?!\d))"
+)
 _PHONE = re.compile(PHONE)
+OF_TRACES = frozenset(["traceparent", "tracestate"])  # hex, in which a phone number stands by chance
+_PREFIX = re.compile(r"^(?:ce|x)[-_]", re.IGNORECASE)  # of a header
 _STRING = rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)'
 _ENTRY = re.compile(rb'("(?:[^"\\]|\\.){1,40}+")\s*+:\s*+(' + _STRING + rb"|[-+.0-9eE]++|[\[{]|)", re.DOTALL)
 
 
 def is_personal(field: str) -> bool:
-    """Whether a field of this name says who somebody is."""
-    return "".join(letter for letter in field.lower() if letter.isalnum()) in FIELDS
+    """Whether a field says who somebody is: without case, `_` and `-`, whoever it is of and how many there are."""
+    plain = "".join(letter for letter in field.lower() if letter.isalnum())
+    return _FIELD.fullmatch(plain) is not None or _CHINESE.search(plain) is not None
 
 
 def looks_like_phone(text: str) -> bool:
@@ -40,11 +49,16 @@ def looks_like_phone(text: str) -> bool:
     return _PHONE.search(text) is not None
 
 
+def is_phone(text: str) -> bool:
+    """Whether a string is a raw phone number and nothing else: in an id in hex one stands by chance at times."""
+    return _PHONE.fullmatch(text.strip()) is not None
+
+
 def found_in(value: bytes, *, custom: bool = False) -> str:
     """Where in a record something personal stands (a JSON path), or "". A custom action may have a `name`."""
     allowed = frozenset(["name"]) if custom else frozenset()
     content = _parsed(value)
-    return _find_in_text(value, allowed) if content is UNREADABLE else _find(content, allowed)
+    return _find_in_text(value, allowed) if content is UNREADABLE else found(content, allowed)
 
 
 def blank(value: bytes) -> bytes:
@@ -59,9 +73,16 @@ def blank(value: bytes) -> bytes:
 def blank_beside(
     key: bytes | None, headers: tuple[tuple[str, bytes], ...]
 ) -> tuple[bytes | None, tuple[tuple[str, bytes], ...]]:
-    """A record's key and headers without phone numbers; what holds none stays as it is."""
-    cleaned = tuple((_PHONE.sub(BLANK, name), _blanked_phones(content)) for name, content in headers)
+    """A record's key and headers without phone numbers and personal values; what holds none stays as it is."""
+    cleaned = tuple((_PHONE.sub(BLANK, name), _blanked_header(name, content)) for name, content in headers)
     return None if key is None else _blanked_phones(key), cleaned
+
+
+def _blanked_header(name: str, content: bytes) -> bytes:
+    bare = _PREFIX.sub("", name)
+    if bare.lower() in OF_TRACES:
+        return content
+    return BLANK.encode() if is_personal(bare) else _blanked_phones(content)
 
 
 def _blanked_phones(content: bytes) -> bytes:
@@ -78,8 +99,8 @@ def _parsed(value: bytes) -> Any:
         return UNREADABLE
 
 
-def _find(content: Any, allowed: frozenset[str]) -> str:
-    """Without recursion, like all here: the stack may be nearly used up."""
+def found(content: Any, allowed: frozenset[str] = frozenset()) -> str:
+    """The same for what was decoded. Without recursion, like all here: the stack may be nearly used up."""
     waiting = [("$", content)]
     while waiting:
         path, item = waiting.pop()

@@ -6,29 +6,32 @@ here too, since a replay must decide with the same one. The text goes into the l
 
 from __future__ import annotations
 
-import datetime as dt
+import contextlib
 import itertools
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Self
 
-from pydantic import Field, ValidationError, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, model_validator
 
 from schemas.actions import ACTIONS, OWN_IF
-from schemas.earning import EARNERS, CampaignRule
+from schemas.around import around
 from schemas.earning import CustomAction as CustomAction
 from schemas.earning import FactorRules as FactorRules
 from schemas.earning import PointRules as PointRules
+from schemas.fitting import Wrong, fits, misfits
+from schemas.form import form
 from schemas.fraud import FraudRules
+from schemas.holes import HOLES, said, said_of, sure
 from schemas.levels import LevelRules
 from schemas.member import DAY_COUNTS, DAY_WEIGHTS
-from schemas.overlays import Found, Name, Overridable, Overrides, Pilot, PilotName, wrong
-from schemas.part import Days, Positive
+from schemas.overlays import Name, Overridable, Overrides, Pilot, PilotName, wrong
+from schemas.part import Days, OneOf, Positive
 from schemas.part import Part as Part
+from schemas.programme_text import Found, Several, Text, load
 from schemas.programme_text import ProgrammeError as ProgrammeError
-from schemas.programme_text import Several, Text, load
+from schemas.spelling import Spelt, spelt
 from schemas.tasks import Badge, LadderRules, Task, TaskName
 from schemas.warnings import ActivityWarning, MoodWarning, PathWarning, RhythmWarning, ValueWarning
-from schemas.zones import zone as zone_of
 from schemas.zones import zones
 
 RULES = (1,)
@@ -41,6 +44,14 @@ that is known may lie `FUTURE_MINUTES_MAX` ahead; with the hours by which a zone
 most, but for the few that crossed the date line) that is at most a day more, and it need not begin at a day's start."""
 
 
+WEIGHED = frozenset(
+    """
+    login check_in chat question answer experience share comment like live purchase browse add_to_cart
+    """.split()
+)
+"""Actions, or kinds of messages (chat, question, answer, experience), that may have a weight."""
+
+
 class ActivityRules(Part):
     """The activity score: weights in thousandths, a cap per day, a half-life, the index's half point.
 
@@ -48,42 +59,17 @@ class ActivityRules(Part):
     state has room.
     """
 
-    weights: dict[str, Annotated[int, Field(ge=0, le=30_000)]]
+    weights: dict[Annotated[str, OneOf("action", sorted(WEIGHED))], Annotated[int, Field(ge=0, le=30_000)]]
     day_cap: Annotated[int, Field(ge=1, le=65_535, description="thousandths")]
     half_life_days: Annotated[int, Field(ge=1)]
     days: Annotated[int, Field(ge=1, le=DAY_WEIGHTS)]
     index_half: Annotated[int, Field(ge=1, description="thousandths at which the index is 50")]
 
-    @field_validator("weights")
-    @classmethod
-    def names_are_known(cls, value: dict[str, int]) -> dict[str, int]:
-        """Weights name actions, or message kinds (chat, question, answer, experience)."""
-        unknown = sorted(value.keys() - WEIGHED)
-        if unknown:
-            raise ValueError(f"no such action: {', '.join(unknown)}; known: {', '.join(sorted(WEIGHED))}")
-        return value
-
-    @field_validator("days")
-    @classmethod
-    def a_half_life_fits(cls, value: int, info: ValidationInfo) -> int:
+    @fits
+    def a_half_life_fits(self) -> Iterator[Wrong]:
         """What is forgotten before it has halved would not decay, it would drop."""
-        if value < info.data.get("half_life_days", 0):
-            raise ValueError("fewer than half_life_days")
-        return value
-
-
-WEIGHED = frozenset(
-    """
-    login check_in chat question answer experience share comment like live purchase browse add_to_cart
-    """.split()
-)
-
-
-class Step(Part):
-    """A tier of a ladder, entered when `after_days` have passed."""
-
-    tier: str
-    after_days: Annotated[int, Field(ge=1, le=4000)]
+        if self.days < self.half_life_days:
+            yield ("days",), "fewer than half_life_days"
 
 
 TIERS = (
@@ -91,6 +77,16 @@ TIERS = (
     *("mood", "medium", "L2", "path", "L3", "heavy", "lost"),
 )
 """Every tier the code knows, numbered from 1 in the state: the order never changes, new ones go last."""
+
+Tier = Annotated[str, OneOf("tier", TIERS)]
+
+
+class Step(Part):
+    """A tier of a ladder, entered when `after_days` have passed."""
+
+    tier: Tier
+    after_days: Annotated[int, Field(ge=1, le=4000)]
+
 
 Ladder = Annotated[tuple[Step, ...], Field(min_length=1, max_length=16, strict=False)]
 
@@ -108,47 +104,40 @@ class TierRules(Part):
     path: PathWarning
     value: ValueWarning
     rhythm: RhythmWarning
-    gravity: Annotated[tuple[str, ...], Field(strict=False)]
+    gravity: Annotated[tuple[Tier, ...], Field(strict=False)]
 
-    @field_validator("presence", "buying")
-    @classmethod
-    def ladders_climb(cls, value: tuple[Step, ...]) -> tuple[Step, ...]:
+    @fits
+    def ladders_climb(self) -> Iterator[Wrong]:
         """Each ladder's limits ascend."""
-        pairs = enumerate(itertools.pairwise(value), 1)
-        if late := [place for place, (step, following) in pairs if following.after_days <= step.after_days]:
-            raise Several([((place, "after_days"), "must ascend from step to step") for place in late])
-        return value
+        for name, ladder in said_of(self, "presence", "buying"):
+            for (_, before), (place, days) in itertools.pairwise(said(ladder, "after_days")):
+                if days <= before:
+                    yield (name, place, "after_days"), "must ascend from step to step"
 
-    @field_validator("gravity")
-    @classmethod
-    def every_tier_has_one_gravity(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
-        """Names are known, each stands once, and every tier of a ladder does."""
-        wrong: list[tuple[tuple[str | int, ...], str]] = []
-        if unknown := [name for name in dict.fromkeys(value) if name not in TIERS]:
-            wrong.append(((), f"no such tier: {', '.join(unknown)}; known: {', '.join(TIERS)}"))
-        wrong += [((place,), f"{name} is named twice") for place, name in enumerate(value) if name in value[:place]]
-        steps = [step.tier for ladder in ("presence", "buying") for step in info.data.get(ladder, ())]
-        wrong += [((), f"{tier} is missing in gravity") for tier in (*steps, *BESIDE.values()) if tier not in value]
-        if wrong:
-            raise Several(wrong)
-        return value
+    @fits
+    def every_tier_has_one_gravity(self) -> Iterator[Wrong]:
+        """Each stands once, and every tier of a ladder does; if one is misspelt, that is told alone."""
+        named = sure(self.gravity)
+        for number, (place, tier) in enumerate(named):
+            if tier in [before for _, before in named[:number]]:
+                yield ("gravity", place), f"{tier} is named twice"
+        if len(named) == len(self.gravity):
+            ladders = [ladder for _, ladder in said_of(self, "presence", "buying")]
+            steps = [tier for ladder in ladders for _, tier in said(ladder, "tier")]
+            for tier in dict.fromkeys((*steps, *BESIDE.values())):
+                if tier not in self.gravity:
+                    yield ("gravity",), f"{tier} is missing in gravity"
+
+
+MAY_BE_OWN = tuple(name for name, kind in ACTIONS.items() if kind.own or kind in OWN_IF)
+"""What is never the member's own act ends no silence."""
+OwnAction = Annotated[str, OneOf("own action", MAY_BE_OWN)]
 
 
 class PresenceRules(Part):
     """Which own actions end silence as the presence tiers mean it; without any of this, all do."""
 
-    actions: Annotated[tuple[str, ...], Field(min_length=1, strict=False)] | None = None
-
-    @field_validator("actions")
-    @classmethod
-    def names_are_of_own_actions(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        """What is never the member's own act ends no silence."""
-        if unknown := [name for name in value or () if name not in MAY_BE_OWN]:
-            raise ValueError(f"no such own action: {', '.join(unknown)}; known: {', '.join(MAY_BE_OWN)}")
-        return value
-
-
-MAY_BE_OWN = tuple(name for name, kind in ACTIONS.items() if kind.own or kind in OWN_IF)
+    actions: Annotated[tuple[OwnAction, ...], Field(min_length=1, strict=False)] | None = None
 
 
 class OrderRules(Part):
@@ -169,21 +158,17 @@ class ValueRules(Part):
     core: Positive
     abc: tuple[Annotated[int, Field(ge=1, le=99)], Annotated[int, Field(ge=1, le=100)]] = Field(strict=False)
 
-    @field_validator("core")
-    @classmethod
-    def core_is_above(cls, value: int, info: ValidationInfo) -> int:
+    @fits
+    def core_is_above(self) -> Iterator[Wrong]:
         """Core members are high-value ones too."""
-        if value < info.data.get("high", 0):
-            raise ValueError("below high")
-        return value
+        if self.core < self.high:
+            yield ("core",), "below high"
 
-    @field_validator("abc")
-    @classmethod
-    def b_has_a_share(cls, value: tuple[int, int]) -> tuple[int, int]:
+    @fits
+    def b_has_a_share(self) -> Iterator[Wrong]:
         """The second share holds the first."""
-        if value[1] <= value[0]:
-            raise ValueError("not above the share of class A")
-        return value
+        if self.abc[1] <= self.abc[0]:
+            yield ("abc", 1), "not above the share of class A"
 
 
 class BoardRules(Part):
@@ -216,14 +201,31 @@ class Limits(Part):
     rule_window_offsets: Annotated[int, Field(ge=100)]
 
 
+def _known_rules(value: int) -> int:
+    """Code holds the branch of each version it knows, no other."""
+    if value not in RULES:
+        raise ValueError(f"this release knows rules {', '.join(map(str, RULES))}")
+    return value
+
+
+def _zone(value: str) -> str:
+    """A zone that only this machine knows would halt every partition."""
+    if value not in zones():
+        raise ValueError("not an IANA zone such as Asia/Shanghai")
+    return value
+
+
+Code = Annotated[str, Field(pattern="^[A-Z]{3}$")]
+
+
 class Programme(Part):
     """One version of the rules in force."""
 
     name: Annotated[str, Field(min_length=1, max_length=64)]
-    rules: int
-    zone: str
+    rules: Annotated[int, AfterValidator(_known_rules)]
+    zone: Annotated[str, AfterValidator(_zone)]
     day_starts_at: Annotated[int, Field(ge=0, le=23, description="hour at which the programme day starts")]
-    currencies: Annotated[tuple[str, ...], Field(min_length=1, strict=False)]
+    currencies: Annotated[tuple[Code, ...], Field(min_length=1, strict=False)]
     minor_units: Annotated[int, Field(ge=1, le=1000)]
     horizon_days: Annotated[int, Field(ge=1, le=HORIZON_MAX)]
     future_minutes: Annotated[int, Field(ge=0, le=FUTURE_MINUTES_MAX)]
@@ -246,131 +248,82 @@ class Programme(Part):
     levels: LevelRules
     limits: Limits
 
-    @field_validator("rules")
-    @classmethod
-    def rules_are_known(cls, value: int) -> int:
-        """Code holds the branch of each version it knows, no other."""
-        if value not in RULES:
-            raise ValueError(f"this release knows rules {', '.join(map(str, RULES))}")
-        return value
-
-    @field_validator("zone")
-    @classmethod
-    def zone_exists(cls, value: str) -> str:
-        """A zone that only this machine knows would halt every partition."""
-        if value not in zones():
-            raise ValueError("not an IANA zone such as Asia/Shanghai")
-        return value
-
-    @field_validator("custom")
-    @classmethod
-    def custom_names_are_its_own(cls, value: dict[str, CustomAction]) -> dict[str, CustomAction]:
+    @fits
+    def custom_names_are_its_own(self) -> Iterator[Wrong]:
         """A campaign names actions of both kinds: each name is one action."""
-        if taken := [name for name in value if name in ACTIONS]:
-            raise Several([((name,), f"{name} is an action already: choose another name") for name in taken])
-        return value
+        for name in self.custom:
+            if name in ACTIONS:
+                yield ("custom", name), f"{name} is an action already: choose another name"
 
-    @field_validator("points")
-    @classmethod
-    def campaigns_fit(cls, value: PointRules, info: ValidationInfo) -> PointRules:
-        """Campaigns name actions that there are, and those of capped ones are whole days."""
-        custom, zone, hour = (info.data.get(name) for name in ("custom", "zone", "day_starts_at"))
-        if custom is None or zone is None or hour is None:
-            return value  # told there
-        campaigns = value.factors.campaigns
-        if wrong := [*_unknown_in(campaigns, custom), *_within_days(campaigns, zone, dt.time(hour))]:
-            raise Several(wrong)
-        return value
+    @fits
+    def one_badge_goes_by_the_index(self) -> Iterator[Wrong]:
+        """A member's state counts the day ends of one."""
+        names = list(self.badges)
+        by_index = [names[place] for place, index in said(self.badges.values(), "index") if index is not None]
+        for name in by_index[1:]:
+            yield ("badges", name, "index"), f"one badge may go by the index, and {by_index[0]} does"
 
-    @field_validator("badges")
-    @classmethod
-    def badges_fit(cls, value: dict[str, Badge], info: ValidationInfo) -> dict[str, Badge]:
-        """A task gives a badge that there is and that nothing else gives, once; one badge goes by the index."""
-        wrong: list[tuple[tuple[str | int, ...], str]] = []
-        givers: dict[str, str] = {}
-        for name, task in info.data.get("tasks", {}).items():
-            given = value.get(task.reward.badge or "")
-            if task.reward.badge and (given is None or given.index or given.actions or given.award or task.resets):
-                wrong.append(((), f"task {name}: no badge {task.reward.badge} that a task gives once"))
-            if task.reward.badge and (other := givers.setdefault(task.reward.badge, name)) != name:
-                wrong.append(((), f"task {name}: the badge {task.reward.badge} is given by task {other} already"))
-        if sum(badge.index is not None for badge in value.values()) > 1:
-            wrong.append(((), "badges: one badge may go by the index"))
-        if wrong:
-            raise Several(wrong)
-        return value
+    @fits
+    def a_badge_is_given_by_one_task(self) -> Iterator[Wrong]:
+        """With two, the one that is not done any more would take what the other gave."""
+        names, givers = list(self.tasks), dict[str, str]()
+        for place, reward in said(self.tasks.values(), "reward"):
+            for _, badge in said_of(reward, "badge"):
+                if badge is not None and (other := givers.setdefault(badge, names[place])) != names[place]:
+                    yield ("tasks", names[place], "reward", "badge"), f"{badge} is given by task {other} already"
 
-
-def _unknown_in(campaigns: Sequence[CampaignRule], custom: Mapping[str, CustomAction]) -> Found:
-    """Names of campaigns that are no action: a misspelt one would never be multiplied."""
-    known = (*EARNERS, *custom)
-    return [
-        (("factors", "campaigns", place, "actions", number), f"no such action: {name}; known: {', '.join(known)}")
-        for place, campaign in enumerate(campaigns)
-        for number, name in enumerate(campaign.actions)
-        if name not in known
-    ]
-
-
-def _within_days(campaigns: Sequence[CampaignRule], zone: str, start: dt.time) -> Found:
-    """Campaigns of capped actions that begin or end within a day.
-
-    Which of a day's actions a cap pays depends on their order, so all of them must earn the same. Purchases have no
-    cap: campaigns of nothing else begin and end at any moment.
-    """
-    what = f"not {start:%H:%M} in {zone}, when a day starts; purchases alone may do otherwise"
-    return [
-        (("factors", "campaigns", place, name), what)
-        for place, campaign in enumerate(campaigns)
-        if set(campaign.actions) != {"purchase"}
-        for name in ("begins", "ends")
-        if getattr(campaign, name).astimezone(zone_of(zone)).time() != start
-    ]
+    @model_validator(mode="after")
+    def its_parts_fit(self, info: ValidationInfo) -> Self:
+        """Raises `Several` for parts that do not go together; with holes, nothing."""
+        if info.context is not HOLES and (found := list(misfits(self, around(self)))):
+            raise Several(found)
+        return self
 
 
 def parse(text: str, name: str = "programme") -> Programme:
-    """The programme a text describes. Raises `ProgrammeError` with every error found, not the first alone."""
+    """The programme a text describes. Raises `ProgrammeError` with every error, each at its place.
+
+    Of what is no YAML the first is told, of a name said twice what is wrong with the value that counts.
+    """
     read = load(text, name)
     if not isinstance(read.tree, dict):
         raise ProgrammeError([(1, 1, "$", "a programme is a mapping; begin with `name:`")], name)
-    found = [*errors(read.plain), *wrong(read.plain, errors)]
+    found = errors(read.plain)
     if found or read.twice:
         raise ProgrammeError(sorted({*read.twice, *(_placed(read, path, words) for path, words in found)}), name)
     return Programme.model_validate(read.plain)
 
 
 def errors(plain: Mapping[str, Any]) -> Found:
-    """What is wrong with the values of a programme, each with its path; overlays and pilots aside."""
+    """All that is wrong with the values of a programme, overlays and pilots included, each with its path."""
+    try:
+        Programme.model_validate(plain)
+        meant = Spelt(dict(plain), {})
+    except ValidationError:
+        meant = spelt(plain, _read)
+    alone = _checked(meant.plain)
+    found = [*meant.wrong(), *alone, *wrong(meant.plain, alone, _checked)]
+    return list(dict.fromkeys((meant.written(path), words) for path, words in found))
+
+
+def _read(plain: dict[str, Any], context: Any) -> None:
+    """Read values for what that does in a context: `errors` says what is wrong with them."""
+    with contextlib.suppress(ValidationError):
+        Programme.model_validate(plain, context=context)
+
+
+def _checked(plain: Mapping[str, Any]) -> Found:
+    """What is wrong with the values themselves, overlays and pilots aside."""
     try:
         Programme.model_validate(plain)
     except ValidationError as error:
-        told = error.errors()
-        return [one for it in told if not _follows(it, told) for one in _told(it)]
+        holed = Programme.model_validate(plain, context=HOLES)
+        return [*form(error.errors()), *misfits(holed, around(holed))]
     return []
-
-
-def _follows(error: Any, told: Sequence[Any]) -> bool:
-    """Whether a list is too short only because what stands in it is wrong, which is told there."""
-    at = error["loc"]
-    return error["type"] == "too_short" and any(len(at) < len(it["loc"]) and it["loc"][: len(at)] == at for it in told)
-
-
-def _told(error: Any) -> Found:
-    """One error of pydantic, which may be several of ours."""
-    several = error.get("ctx", {}).get("error")
-    if isinstance(several, Several):
-        return [((*error["loc"], *path), text) for path, text in several.errors]
-    return [(error["loc"], _words(error))]
 
 
 def _placed(read: Text, path: tuple[str | int, ...], words: str) -> tuple[int, int, str, str]:
     return (*read.place(path), ".".join(map(str, path)) or "$", words)
-
-
-def _words(error: Any) -> str:
-    if error["type"] == "extra_forbidden":
-        return "no such name here"
-    return str(error["msg"]).removeprefix("Value error, ").removeprefix("Assertion failed, ")
 
 
 def json_schema() -> dict[str, Any]:

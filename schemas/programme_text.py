@@ -18,6 +18,9 @@ from ruamel.yaml.reader import ReaderError
 DEPTH_MAX = 100
 """Brackets open at once, or columns a line is indented by, before a text is refused unread."""
 
+Path = tuple[str | int, ...]
+Found = list[tuple[Path, str]]
+"""What is wrong, each after the path to where."""
 Wrong = tuple[int, int, str, str]
 """Line and column (from 1), path, and what is wrong there."""
 
@@ -70,6 +73,15 @@ class Exact(RoundTripConstructor):
             return super().construct_yaml_float(node)
         return number if number.is_finite() else super().construct_yaml_float(node)
 
+    def construct_object(self, node: Node, deep: bool = False) -> Any:  # noqa: FBT001, FBT002 - as ruamel calls it
+        """What cannot be built (a day that there is not, a number without end) is what is written."""
+        try:
+            return super().construct_object(node, deep)
+        except ValueError:
+            if not isinstance(node, ScalarNode):
+                raise
+            return node.value
+
 
 Exact.add_constructor("tag:yaml.org,2002:float", Exact.construct_yaml_float)
 
@@ -82,8 +94,13 @@ def load(text: str, name: str) -> Text:
         yaml = YAML(typ="rt", pure=True)
         yaml.Constructor = Exact
         yaml.allow_duplicate_keys = True  # they are told below, all of them
-        tree = yaml.load(io.StringIO(text))
-        return Text(tree, _plain(tree), list(_twice(YAML(typ="rt", pure=True).compose(io.StringIO(text)))))
+        constructor, parser = yaml.get_constructor_parser(io.StringIO(text))
+        try:
+            node = constructor.composer.get_single_node()
+            tree = None if node is None else constructor.construct_document(node)
+        finally:
+            parser.dispose()
+        return Text(tree, _plain(tree), list(_twice(node)))
     except MarkedYAMLError as error:
         mark = error.problem_mark
         at = (mark.line + 1, mark.column + 1) if mark else (1, 1)

@@ -62,6 +62,10 @@ class ClickHouse(Group):
     folder: Path = Field(default=Path(".stack/chdb"), description="data folder of chdb; the sink alone opens it")
     http_host: str = Field(default="127.0.0.1", description="where SQL is answered over HTTP (chdb: by the sink)")
     http_port: Port = 8123
+    actions: bool = Field(
+        default=False,
+        description="the sink stores recorded actions too, so that `simulate --from-clickhouse` can replay them",
+    )
 
 
 class Metrics(Group):

@@ -41,6 +41,8 @@ class Table(NamedTuple):
     monthly: str = ""
     # Columns that the engine computes from the others: in the table, never in an insert.
     computed: tuple[tuple[str, str], ...] = ()
+    # The message may be anything: fields come from a head that the sink writes for each row.
+    headed: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -198,8 +200,25 @@ BOARDS = Table(
     ),
     key=("log", "board", "period", "at", "region", "group_id", "src_partition", "place", "member_id"),
 )
+# Recorded actions, each with the offset of the record that was read before it.
+ACTIONS = Table(
+    "actions",
+    (
+        *_strings("log"),
+        Column("src_partition", "Int32", "partition"),
+        TOPIC_OFFSET,
+        *_numbers("Int64", "previous", "stamped_at"),
+        *_strings("key", "extra"),
+        BODY,
+    ),
+    key=("log", "src_partition", "topic_offset"),
+    version="previous",
+    monthly="stamped_at",
+    computed=(("stamped_time", "DateTime('UTC')"),),
+    headed=True,
+)
 # In the order in which they are filled: an aggregate never shows what the facts do not hold yet.
-TABLES: tuple[Table, ...] = (FACTS, *ON_AGGREGATES.values(), BOARDS)
+TABLES: tuple[Table, ...] = (FACTS, *ON_AGGREGATES.values(), BOARDS, ACTIONS)
 
 
 # The only one-byte columns are flags, which JSON writes as true and false.

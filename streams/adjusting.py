@@ -9,7 +9,6 @@ from processors.adjust import adjusted
 from schemas.member import MemberState
 from schemas.verdicts import Rejected
 from streams.analytics import Reader
-from streams.importer import BadLines
 from streams.staff_records import Lines, Signer
 
 MEMBERS = """
@@ -39,7 +38,7 @@ class Totals(NamedTuple):
 
 def rows_of(lines: Lines, signer: Signer) -> list[Row]:
     """Every row as a record. Raises `InputInvalid` with every line that is wrong: a file is booked whole or not."""
-    bad, found = BadLines(lines.name), []
+    bad, found = lines.bad, []
     for line, number, fields in lines.rows:
         member, points = fields.get("member_id"), _whole(fields.get("points"))
         if not member or not points:

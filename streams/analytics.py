@@ -7,6 +7,7 @@ a whole. Inserting a block again is always right. Not guaranteed: that several b
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -16,6 +17,9 @@ import msgspec
 from schemas.settings import ClickHouse
 from schemas.tables import BLOCK_ROWS_MAX, TABLES, Table
 from streams.errors import InputInvalid, MemberflowError, RefusedToStart
+
+# What the engine says where no migration has been: an unknown table (60) or database (81).
+NOT_MIGRATED = re.compile(r"Code: (60|81)\b")
 
 # A reader waits no longer than this for an answer, and the engine stops working on it.
 QUERY_S = 30.0
@@ -31,6 +35,9 @@ class StatementRefused(MemberflowError):
 
     remedy = "correct the statement; after an upgrade run `memberflow migrate`"
 
+    def __init__(self, what: str) -> None:
+        super().__init__(what, remedy="run `memberflow migrate`" if NOT_MIGRATED.search(what) else None)
+
 
 class Probe(NamedTuple):
     """What the engine is and can do, asked once at the start and logged."""
@@ -42,12 +49,21 @@ class Probe(NamedTuple):
 
 
 class Block(NamedTuple):
-    """Rows of one insert: the messages as they were published, and where each lies in its topic."""
+    """Rows of one insert: the messages as they were published, and where each lies in its topic.
+
+    A table that is `headed` takes its fields from `heads` (JSON), one for each message.
+    """
 
     table: Table
     month: int
     offsets: list[int]
     bodies: list[bytes]
+    heads: Sequence[bytes] = ()
+
+    @property
+    def fields(self) -> Sequence[bytes]:
+        """What the columns are read from, row by row."""
+        return self.heads if self.table.headed else self.bodies
 
 
 @runtime_checkable
@@ -87,25 +103,27 @@ class Blocks:
     """Rows on their way in, kept apart by table and partition, given out as blocks with the facts first."""
 
     def __init__(self) -> None:
-        self._rows: dict[tuple[str, int], tuple[list[int], list[bytes]]] = {}
+        self._rows: dict[tuple[str, int], tuple[list[int], list[bytes], list[bytes]]] = {}
         self.count = 0
 
-    def add(self, table: Table, month: int, offset: int, body: bytes) -> None:
+    def add(self, table: Table, month: int, offset: int, body: bytes, head: bytes = b"") -> None:
         """One row more. `month` is the month of its own moment, 0 for a table without partitions."""
         held = self._rows.get((table.name, month))
         if held is None:
-            held = self._rows[table.name, month] = ([], [])
+            held = self._rows[table.name, month] = ([], [], [])
         held[0].append(offset)
         held[1].append(body)
+        if head:
+            held[2].append(head)
         self.count += 1
 
     def __iter__(self) -> Iterator[Block]:
         for table in TABLES:
-            for (name, month), (offsets, bodies) in sorted(self._rows.items(), key=lambda item: item[0]):
+            for (name, month), (offsets, bodies, heads) in sorted(self._rows.items(), key=lambda item: item[0]):
                 if name == table.name:
                     for at in range(0, len(offsets), BLOCK_ROWS_MAX):
                         end = at + BLOCK_ROWS_MAX
-                        yield Block(table, month, offsets[at:end], bodies[at:end])
+                        yield Block(table, month, offsets[at:end], bodies[at:end], heads[at:end])
 
 
 def open_store(settings: ClickHouse) -> AnalyticsStore:

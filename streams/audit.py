@@ -27,7 +27,7 @@ from schemas.tables import AGGREGATES
 from schemas.tables import Table as Declared
 from schemas.verdicts import Verdict
 from streams.analytics import Reader, Row, Value
-from streams.errors import MemberflowError, StateLost
+from streams.errors import MemberflowError, NoState
 from streams.replay import from_log
 from streams.store import Dump, StateStore
 
@@ -143,7 +143,7 @@ class Auditor:
         """One partition: 1 image, 2 replay, 3 ClickHouse."""
         image = await self.store.dump(partition)
         if image is None:
-            raise StateLost(f"partition {partition} of log {self.settings.log} has no state")
+            raise NoState(self.settings.log, partition)
         own = _own(image)
         result = PartitionAudit(partition, image.next_offset, own.verdicts)
         balances = _balances(image)

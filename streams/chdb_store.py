@@ -95,10 +95,12 @@ class ChdbStore:
         statement = self._statements.get(block.table.name)
         if statement is None:
             statement = self._statements[block.table.name] = insert_statement(block.table)
+        bodies = pyarrow.array(block.bodies, pyarrow.binary())
         messages = pyarrow.table(
             {
                 "topic_offset": pyarrow.array(block.offsets, pyarrow.int64()),
-                "body": pyarrow.array(block.bodies, pyarrow.binary()),
+                "body": bodies,
+                "fields": pyarrow.array(block.heads, pyarrow.binary()) if block.table.headed else bodies,
             }
         )
         with self._lock:
@@ -181,7 +183,7 @@ def insert_statement(table: Table) -> str:
     settings = ", ".join(f"{name} = {value}" for name, value in _INSERT_SETTINGS)
     return (
         f"INSERT INTO `{table.name}` ({columns}) SELECT {values} FROM "
-        f"(SELECT topic_offset, body, JSONExtract(body, 'Tuple({shape})') AS f FROM Python(messages)) "
+        f"(SELECT topic_offset, body, JSONExtract(fields, 'Tuple({shape})') AS f FROM Python(messages)) "
         f"SETTINGS {settings}"
     )
 

@@ -36,6 +36,7 @@ from streams import (
 from streams import topics as topic_admin
 from streams.errors import MemberflowError, UsageError
 from streams.keys import private_key
+from streams.terminal import visible
 from streams.wiring import Invocation, broker, masked, masked_place, run
 
 
@@ -46,6 +47,7 @@ class OneLineErrors(TyperGroup):
         """Run a command line and leave the process."""
         kept["standalone_mode"] = False
         try:
+            _demand_text(sys.argv[1:] if args is None else args)
             code = super().main(args=args, prog_name=prog_name or "memberflow", **kept)
         except NoArgsIsHelpError as error:
             error.show()
@@ -62,9 +64,15 @@ class OneLineErrors(TyperGroup):
         sys.exit(code if isinstance(code, int) else 0)
 
 
+def _demand_text(args: Sequence[str]) -> None:
+    for arg in args:
+        if not arg.isascii() and any("\ud800" <= letter <= "\udfff" for letter in arg):
+            raise UsageError(f"{arg!a} is not text in UTF-8", remedy="type it anew")
+
+
 def _tell(text: str, code: int) -> int:
     for line in text.splitlines():
-        print(f"memberflow: {line}", file=sys.stderr)
+        print(visible(f"memberflow: {line}"), file=sys.stderr)
     return code
 
 
@@ -94,7 +102,7 @@ def settings(
     ] = None,
 ) -> None:
     """What every command needs."""
-    for name in ("kafka", "aiokafka"):  # what matters of it comes as one of our errors
+    for name in ("kafka", "aiokafka", "clickhouse_driver"):  # what matters of it comes as one of our errors
         logging.getLogger(name).setLevel(logging.CRITICAL)
     ctx.obj = Invocation(time.time, env_file=env_file, secrets=secrets_dir)
 
@@ -114,7 +122,7 @@ def topics_apply(ctx: typer.Context) -> None:
     if not told:
         print("all topics are as declared")
     if not all(difference.created for difference in told):
-        raise UsageError("topics differ from the declaration", remedy="decide by hand; nothing was altered")
+        raise UsageError("topics differ from the declaration", remedy="decide by hand; what differs was not altered")
 
 
 @app.command()

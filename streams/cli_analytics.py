@@ -182,9 +182,9 @@ async def caught_up(invocation: Invocation, at: Mapping[int, control_log.Standin
 
 async def _rounds(invocation: Invocation, every_s: int, begun: Begun) -> None:
     from streams.analytics import open_reader
+    from streams.landing import Source
     from streams.metrics import Metrics, ReconcilerMetrics
     from streams.reconciler import Rounds
-    from streams.sink import Source
 
     settings, metrics = invocation.settings, Metrics("reconciler")
     await asyncio.to_thread(invocation.topic_id)
@@ -200,8 +200,8 @@ async def _rounds(invocation: Invocation, every_s: int, begun: Begun) -> None:
 async def _reconcile(invocation: Invocation, *, repair: bool) -> tuple[list[Any], int, list[Any]]:
     """The blocks that differ, how many numbers are missing in the table, and the blocks that still differ."""
     from streams.analytics import open_reader, open_store
+    from streams.landing import Source
     from streams.reconciler import Reconciler
-    from streams.sink import Source
 
     settings = invocation.settings
     store: Any = await asyncio.to_thread(open_store if repair else open_reader, settings.clickhouse)

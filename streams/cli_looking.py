@@ -30,6 +30,7 @@ from streams.explain import Explainer, Line, Told, as_data
 from streams.log_reader import LogReader
 from streams.member_log import MemberLog
 from streams.money import money_of
+from streams.recorded import InClickHouse, InKafka, Recorded
 from streams.simulate import Asked, Simulated, Simulation, check_facts
 from streams.simulate_partition import EVERYBODY, Outcome, Task, begin_process, in_process
 from streams.simulate_population import Given, Result
@@ -70,7 +71,7 @@ def explain(
         print(json.dumps(as_data(told, log, now), ensure_ascii=False, indent=2))
         return
     for one in told:
-        invocation.out.print(one.heading, highlight=False, markup=False, soft_wrap=True)
+        invocation.out.print(one.heading, highlight=False, soft_wrap=True)
         invocation.out.print(_grid(one.lines))
     if now:
         invocation.out.print(say(LABELS["now"], lang), highlight=False)
@@ -110,6 +111,9 @@ def simulate(
         bool, typer.Option("--check", help="first compare what is folded with every fact published")
     ] = False,
     begin: Annotated[Path | None, typer.Option("--from", help="folder of snapshots to begin with")] = None,
+    from_clickhouse: Annotated[
+        bool, typer.Option("--from-clickhouse", help="replay what a sink has stored of the log, not Kafka")
+    ] = False,
     jobs: Annotated[int, typer.Option(min=1, help="processes")] = os.cpu_count() or 1,
     as_json: AsJson = False,
 ) -> None:
@@ -121,7 +125,8 @@ def simulate(
     asked = Asked(text, days_of(against), share_of(sample))
     if check and (asked.sample != EVERYBODY or asked.days):
         raise UsageError("--check is of everything", remedy="leave --sample and --against out")
-    done, live, facts = run(_simulate(invocation, asked, begin, jobs, worth, check=check))
+    recorded = _recorded(invocation, from_clickhouse=from_clickhouse)
+    done, live, facts = run(_simulate(invocation, recorded, asked, begin, jobs, worth, check=check))
     money = money_of(live, 0)
     proposed = money_of(compile_programme(text, 0, 0) if text else live, worth)
     if as_json:
@@ -141,8 +146,15 @@ def simulate(
         print(otherwise_words(done))
 
 
+def _recorded(invocation: Invocation, *, from_clickhouse: bool) -> Recorded:
+    settings = invocation.settings
+    if from_clickhouse:
+        return InClickHouse(settings.clickhouse, settings.log)
+    return InKafka(settings.kafka.bootstrap, invocation.topics.actions.name)
+
+
 async def _simulate(
-    invocation: Invocation, asked: Asked, begin: Path | None, jobs: int, worth: int, *, check: bool
+    invocation: Invocation, recorded: Recorded, asked: Asked, begin: Path | None, jobs: int, worth: int, *, check: bool
 ) -> tuple[Simulated, Rules, int]:
     settings, names = invocation.settings, invocation.topics
 
@@ -154,10 +166,10 @@ async def _simulate(
         tempfile.TemporaryDirectory(prefix="simulate-") as folder,
         ProcessPoolExecutor(jobs, spawn, begin_process) as executor,
     ):
-        async with invocation.store() as store, LogReader(settings.kafka.bootstrap, names.actions.name) as reader:
+        async with invocation.store() as store, recorded.open() as source:
             with bar(invocation, "folding partitions", None) as advance:
-                pool = Processes(executor, settings.kafka.bootstrap, advance)
-                simulation = Simulation(settings, store, reader, pool, skips, Path(folder), begin=begin)
+                pool, where = Processes(executor, recorded, advance), recorded.lacking
+                simulation = Simulation(settings, store, source, pool, skips, Path(folder), begin=begin, lacking=where)
                 rules = await simulation.in_force()
                 _check_worth(compile_programme(asked.text, 0, 0) if asked.text else rules, worth)
                 lived = await simulation.lived(asked)
@@ -171,12 +183,12 @@ async def _simulate(
 class Processes:
     """The work of a simulation over processes of our own."""
 
-    def __init__(self, executor: Executor, bootstrap: str, advance: Callable[[int], None]) -> None:
-        self.executor, self.bootstrap, self.advance = executor, bootstrap, advance
+    def __init__(self, executor: Executor, recorded: Recorded, advance: Callable[[int], None]) -> None:
+        self.executor, self.recorded, self.advance = executor, recorded, advance
 
     async def fold(self, tasks: Sequence[Task]) -> list[Outcome]:
         """Fold partitions of the log."""
-        return await self.work(functools.partial(in_process, self.bootstrap), tasks)
+        return await self.work(functools.partial(in_process, self.recorded), tasks)
 
     async def work(self, function: Callable[[Given], Result], given: Sequence[Given]) -> list[Result]:
         """A function of each of the given, at most one a process at a time."""

@@ -17,6 +17,7 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from processors.control import AHEAD_MS
 from schemas.partition import PartitionState
@@ -31,6 +32,7 @@ from streams.keys import private_key
 from streams.log_reader import LogReader
 from streams.sender import BadLine, Sent, send
 from streams.store import Header
+from streams.terminal import visible
 from streams.wiring import Invocation, run
 
 AsJson = Annotated[bool, typer.Option("--json", help="for a machine")]
@@ -56,7 +58,7 @@ def register(app: typer.Typer) -> None:
 @contextmanager
 def bar(invocation: Invocation, what: str, total: int | None) -> Iterator[Any]:
     """A progress bar on stderr where a person watches; call what it yields with how much was done."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=invocation.err, transient=True, disable=not invocation.err.is_terminal) as shown:
         task = shown.add_task(what, total=total)
         yield lambda done=1: shown.advance(task, done)
@@ -156,7 +158,7 @@ def partition_list(ctx: typer.Context, as_json: AsJson = False) -> None:
     )
     for row in rows:
         clock = datetime.fromtimestamp(row["clock"] / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S") if row["clock"] else "-"
-        well = "no state: `memberflow rebuild` restores it" if row["lost"] else "ok"
+        well = f"no state: `memberflow rebuild {row['partition']}` restores it" if row["lost"] else "ok"
         halted = f"halted: {row['halted']}" if row["halted"] else well
         cells = [row[name] for name in ("partition", "next_offset", "end", "lag", "programme", "members")]
         cells = ["-" if cell is None else str(cell) for cell in cells]
@@ -263,11 +265,9 @@ def dlq_show(
     if as_json:
         print(json.dumps(found.as_json() | {"headers": found.header}, ensure_ascii=False, indent=2))
         return
-    for name, text in found.header.items():
-        print(f"{name}: {text}")
-    print(f"key: {(found.key or b'').decode(errors='replace')}")
-    print()
-    print((found.value or b"").decode(errors="replace"))
+    key, value = ((content or b"").decode(errors="replace") for content in (found.key, found.value))
+    lines = [f"{name}: {text}" for name, text in found.header.items()]
+    print(visible("\n".join([*lines, f"key: {key}", "", value])))
 
 
 async def _letter(invocation: Invocation, name: str) -> Letter:
@@ -290,11 +290,14 @@ def dlq_replay(
     if letter is not None and reason is not None:
         raise UsageError(f"{letter} and --reason {reason} exclude each other", remedy="name the letter or the reason")
     replayed, refused = run(_replay(invocation, letter, reason_of(reason), dry_run=dry_run))
+    if not replayed and not refused:
+        raise UsageError(f"no dead letter was refused for {reason}", remedy="see `memberflow dlq list`")
     print(f"{'would replay' if dry_run else 'replayed'} {replayed}")
-    for it in refused:
-        print(f"memberflow: {it.name} is not replayed: {it.why_not_replayed()}", file=sys.stderr)
-    if refused or not replayed:
-        raise InputInvalid(f"{len(refused)} not replayed", remedy="see `memberflow dlq show P:OFFSET`")
+    for it in refused[:-1]:
+        print(visible(f"memberflow: {it.name} is not replayed: {it.why_not_replayed()}"), file=sys.stderr)
+    if refused:
+        last = refused[-1]
+        raise InputInvalid(f"{last.name} is not replayed", remedy=last.why_not_replayed())
 
 
 async def _replay(
@@ -327,7 +330,7 @@ def send_file(
 
 async def _send(invocation: Invocation, file: Path) -> Sent:
     def tell(bad: BadLine) -> None:
-        print(f"{file}: {bad}", file=sys.stderr)
+        print(visible(f"{file}: {bad}"), file=sys.stderr)
 
     settings, topic = invocation.settings, invocation.topics.actions.name
     await asyncio.to_thread(invocation.topic_id)
@@ -353,7 +356,7 @@ def doctor(ctx: typer.Context, as_json: AsJson = False) -> None:
         colours = {"ok": "green", "warn": "yellow", "fail": "red"}
         table = Table("", "what", "found", "what to do", box=SIMPLE_HEAD)
         for it in found:
-            table.add_row(f"[{colours[it.health]}]{it.health}[/]", it.what, it.found, it.remedy)
+            table.add_row(Text(it.health, colours[it.health]), it.what, it.found, it.remedy)
         invocation.out.print(table)
     failed = [it.what for it in found if it.health == "fail"]
     if failed:
@@ -361,5 +364,5 @@ def doctor(ctx: typer.Context, as_json: AsJson = False) -> None:
 
 
 async def _doctor(invocation: Invocation) -> list[Any]:
-    async with invocation.store() as store:
+    async with invocation.store(look=False) as store:
         return await Doctor(invocation, store).examine()

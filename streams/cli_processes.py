@@ -14,6 +14,7 @@ from typing import Annotated, Any, NamedTuple, Protocol
 import structlog
 import typer
 
+from schemas.tables import DAY_MS
 from streams.clients import kafka_answers
 from streams.errors import LogMismatch, MemberflowError, UsageError
 from streams.failpoints import Failpoints, freeze, parse
@@ -44,6 +45,27 @@ class Process(Protocol):
         """Begin a clean stop."""
 
 
+class Both:
+    """Two that stay as one: when either ends, so does the other."""
+
+    def __init__(self, first: Process, second: Process) -> None:
+        self._both = (first, second)
+
+    async def run(self) -> None:
+        """Until `stop`. Raises what ended the first of them."""
+        tasks = [asyncio.ensure_future(it.run()) for it in self._both]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            self.stop()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def stop(self) -> None:
+        """Begin a clean stop of both."""
+        for it in self._both:
+            it.stop()
+
+
 # -- worker -----------------------------------------------------------------------------------------------------
 
 
@@ -68,10 +90,12 @@ async def _worker(invocation: Invocation, begun: Begun) -> None:
 
 
 async def _same_log(store: RedisStore, ours: Identity) -> None:
-    """Refuse another topic or partition count before the group gives us partitions of others. Raises `LogMismatch`."""
+    """Refuse another topic before the group gives us partitions of others. Raises `LogMismatch`."""
     for partition, header in (await store.headers(range(ours.partitions))).items():
         if header is not None and header.identity != ours:
-            raise LogMismatch(f"partition {partition} is of {header.identity}, not of {ours}")
+            theirs = header.identity.topic_id
+            what = f"partition {partition} is of the topic with the id {theirs}, the broker's has {ours.topic_id}"
+            raise LogMismatch(what)
 
 
 # -- sink -------------------------------------------------------------------------------------------------------
@@ -85,15 +109,20 @@ def run_sink(ctx: typer.Context) -> None:
 
 
 async def _sink(invocation: Invocation, begun: Begun) -> None:
+    from streams.archive import Archive
+    from streams.landing import Source
     from streams.metrics import Metrics, SinkMetrics
     from streams.migrations import open_migrated
-    from streams.sink import Sink, Source
+    from streams.sink import Sink
 
     settings, metrics = invocation.settings, Metrics("sink")
     await asyncio.to_thread(invocation.topic_id)
     store = await asyncio.to_thread(open_migrated, settings.clickhouse)
     source = Source(settings.log, settings.kafka.bootstrap)
-    process = Sink(source, store, metrics=SinkMetrics(metrics, invocation.wall), crash=begun.fail)
+    told = SinkMetrics(metrics, invocation.wall)
+    process: Process = (facts := Sink(source, store, metrics=told, crash=begun.fail))
+    if settings.clickhouse.actions:
+        process = Both(facts, Archive(source, store, busy=lambda: facts.busy, metrics=told, crash=begun.fail))
     endpoint = None
     try:
         if settings.clickhouse.adapter == "chdb":
@@ -132,6 +161,58 @@ def sink_resume(
         raise UsageError("nothing was changed", remedy="look with `memberflow reconcile`, then add --accept-gap")
     for gap in run(accept(*where, partitions or [gap.partition for gap in stopped])):
         print(f"partition {gap.partition} goes on with fact {gap.found} when the sink starts")
+
+
+@sink.command("reland")
+def sink_reland(
+    ctx: typer.Context,
+    partitions: Annotated[list[int] | None, typer.Argument(min=0, help="without them: all")] = None,
+    from_offset: Annotated[int, typer.Option("--from-offset", min=0, help="read again from there on")] = 0,
+) -> None:
+    """Store recorded actions again when the sink starts next, as far as Kafka has them. It must not be running."""
+    from streams.archive import group_of
+    from streams.sink_start import begin_again
+
+    invocation: Invocation = ctx.obj
+    settings, count = invocation.settings, invocation.settings.partitions
+    chosen = sorted(set(partitions or range(count)))
+    if chosen[-1] >= count:
+        raise UsageError(f"there is no partition {chosen[-1]}", remedy=f"there are 0 to {count - 1}")
+    if not settings.clickhouse.actions:
+        raise UsageError("recorded actions are not stored here", remedy="set MEMBERFLOW_CLICKHOUSE__ACTIONS=true")
+    where, topic = settings.kafka.bootstrap, invocation.topics.actions.name
+    run(begin_again(where, group_of(settings.log), topic, chosen, from_offset))
+    print(f"partitions {', '.join(map(str, chosen))} are read again from offset {from_offset} when the sink starts")
+
+
+@sink.command("forget")
+def sink_forget(
+    ctx: typer.Context,
+    keep_days: Annotated[int, typer.Option("--keep-days", min=1, help="actions stamped in the last so many days stay")],
+    apply: Annotated[bool, typer.Option("--apply", help="delete them; without it, only say what would go")] = False,
+) -> None:
+    """Delete old recorded actions from ClickHouse, not from Kafka. With chdb the sink must be stopped."""
+    invocation: Invocation = ctx.obj
+    for partition, offset in run(_forget(invocation, keep_days, apply=apply)).items():
+        print(f"partition {partition}: {'deleted' if apply else 'would delete'} what lies before offset {offset}")
+    if not apply:
+        print("nothing was changed: add --apply")
+
+
+async def _forget(invocation: Invocation, keep_days: int, *, apply: bool) -> dict[int, int]:
+    from streams.analytics import open_store
+    from streams.archive_age import forget, older
+
+    settings = invocation.settings
+    store = await asyncio.to_thread(open_store, settings.clickhouse)
+    try:
+        moment = invocation.now_ms() - keep_days * DAY_MS
+        kept = await older(store, settings.log, range(settings.partitions), moment)
+        if kept and apply:
+            await forget(store, settings.log, kept)
+        return kept
+    finally:
+        await asyncio.to_thread(store.close)
 
 
 # -- dispatcher -------------------------------------------------------------------------------------------------

@@ -121,11 +121,19 @@ class DeadLetters:
         return sum(end - first for first, end in (await self._reader.all_bounds(range(self.partitions))).values())
 
     async def all(self, reason: Reason | None = None, last: int | None = None) -> AsyncIterator[Letter]:
-        """Each partition's letters in order; with `last`, of each partition at most so many of the newest."""
+        """Each partition's letters in order; with `last`, of each partition at most so many of the newest.
+
+        A refused record is one letter, however often it was decided again after a rebuild or a crash.
+        """
         bounds = await self._reader.all_bounds(range(self.partitions))
         spans = {p: (first if last is None else max(first, end - last), end) for p, (first, end) in bounds.items()}
+        seen = set[tuple[int, int]]()
         async for records in self._reader.read_all(spans):
             for letter in filter(None, map(letter_of, records)):
+                where = letter.partition, letter.origin
+                if where in seen:
+                    continue
+                seen.add(where)
                 if reason is None or letter.rejected.reason is reason:
                     yield letter
 

@@ -7,15 +7,17 @@ import platform
 import socket
 import stat
 from collections.abc import Callable, Coroutine
+from contextlib import closing
 from importlib.metadata import version
 from typing import Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from processors.signature import public_text
+from schemas.settings import ClickHouse
 from schemas.verdicts import Verdict
 from streams import topics as topic_admin
+from streams.analytics import Probe, open_reader
 from streams.errors import AnalyticsUnavailable, MemberflowError
-from streams.http_store import HttpStore
 from streams.keys import private_key, public_keys
 from streams.programme_log import Standing, standing, standing_of
 from streams.redis_store import RedisStore
@@ -100,10 +102,7 @@ class Doctor:
             release = broker_release(client)
         found = [Finding("kafka", "ok", release)]
         for difference in told:
-            importing = difference.what == "message.timestamp.type" and difference.found == "CreateTime"
-            remedy = "`memberflow import --finish` ends it" if importing else "`memberflow topics apply`"
-            text = f"{difference} (a history is being imported)" if importing else str(difference)
-            found.append(Finding("topics", "warn" if importing else "fail", text, remedy))
+            found.append(_of_topic(difference))
         if not told:
             found.append(Finding("topics", "ok", f"{len(self.invocation.topics.all())} as declared"))
         return found
@@ -124,7 +123,7 @@ class Doctor:
         for partition, header in headers.items():
             if header is None:
                 if partition not in halted:
-                    remedy = "`memberflow rebuild` restores what was lost"
+                    remedy = f"`memberflow rebuild {partition}` restores what was lost"
                     found.append(Finding("partitions", "fail", f"partition {partition} has no state", remedy))
                 continue
             self.places[partition] = standing_of(header)
@@ -181,9 +180,10 @@ class Doctor:
     async def clickhouse(self) -> list[Finding]:
         """Whether SQL is answered: by the server, or by the sink where the engine is inside it."""
         settings = self.settings.clickhouse
-        place = f"{settings.http_host}:{settings.http_port}"
+        places = {"server": (settings.host, settings.port), "chdb": (settings.http_host, settings.http_port)}
+        place = "{}:{}".format(*places[settings.adapter])
         try:
-            found = await asyncio.to_thread(lambda: HttpStore(settings).probe())
+            found = await asyncio.to_thread(_probe, settings)
         except AnalyticsUnavailable as error:
             remedy = "start `memberflow sink`" if settings.adapter == "chdb" else "start the ClickHouse server"
             return [Finding("clickhouse", "fail", error.what, f"{remedy}, or set MEMBERFLOW_CLICKHOUSE__*")]
@@ -209,3 +209,17 @@ def broker_release(client: Any) -> str:
     found = {client.get_broker_version_data(broker_id).broker_version for broker_id in ids}
     releases = ", ".join(".".join(map(str, release)) for release in sorted(found))
     return f"{releases} on {len(ids)} broker{'s' if len(ids) > 1 else ''}"
+
+
+def _probe(settings: ClickHouse) -> Probe:
+    with closing(open_reader(settings)) as reader:
+        return reader.probe()
+
+
+def _of_topic(it: topic_admin.Difference) -> Finding:
+    if it.created:
+        return Finding("topics", "fail", f"{it.topic} is missing", "`memberflow topics apply`")
+    if it.what == "message.timestamp.type" and it.found == "CreateTime":
+        remedy = "`memberflow import --finish` ends it"
+        return Finding("topics", "warn", f"{it} (a history is being imported)", remedy)
+    return Finding("topics", "fail", str(it), "set it by hand with the broker's tools; `topics apply` alters nothing")

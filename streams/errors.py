@@ -12,6 +12,7 @@
     │   └── AnalyticsUnavailable    ClickHouse
     ├── StateExists                 bootstrap met state that is already there
     ├── StateLost                   a partition's state is gone or damaged
+    │   └── NoState                 all of it
     ├── PartitionHalted             a partition must not go on before a person has looked
     ├── PublishFailed               a batch was not acknowledged: drop the chunk, start again
     ├── PublishRefused              a batch is refused for good: halt the partition
@@ -34,7 +35,7 @@ class MemberflowError(Exception):
     def __init__(self, what: str, *, remedy: str | None = None) -> None:
         """`what` happened; `remedy` replaces the family's own advice where a better one is known."""
         self.what = " ".join(what.split())
-        self.advice = self.remedy if remedy is None else remedy
+        self.advice = " ".join((self.remedy if remedy is None else remedy).split())
         super().__init__(f"{self.what}; {self.advice}" if self.advice else self.what)
 
 
@@ -64,7 +65,7 @@ class LogMismatch(RefusedToStart):
     """The log's name is bound to another topic or another number of partitions."""
 
     exit_code = 78
-    remedy = "a new topic or another number of partitions needs a log name that was never used"
+    remedy = "set what is the log's; another topic or number of partitions needs a log name that was never used"
 
 
 class Unavailable(MemberflowError):
@@ -103,7 +104,16 @@ class StateExists(MemberflowError):
 class StateLost(MemberflowError):
     """A partition's state is gone or damaged. It is never started empty in silence."""
 
-    remedy = "restore it with `memberflow rebuild`"
+    remedy = "restore it with `memberflow rebuild P`, P being its partition"
+
+
+class NoState(StateLost):
+    """A partition has no state at all: its log never began, or all of it is lost."""
+
+    remedy = "begin the log with `memberflow bootstrap`; one that had begun is restored with `memberflow rebuild`"
+
+    def __init__(self, log: str, partition: int) -> None:
+        super().__init__(f"partition {partition} of log {log} has no state")
 
 
 class PartitionHalted(MemberflowError):

@@ -81,12 +81,16 @@ class Explainer:
                     self._amended.setdefault(amends, []).append(fact.n)
 
     def tell(self) -> list[Told]:
-        """Everything, in the order of the log."""
+        """Everything from `shown_from` on, in the order of the log. Balances are those after what came before, too."""
+        each = zip(self.log.happened, self._all(), strict=True)
+        return [told for one, told in each if one.stamped >= self.log.shown_from]
+
+    def _all(self) -> list[Told]:
         return [self._one(one) for one in self.log.happened]
 
     def fact(self, number: int) -> Told:
         """The record that a fact stands at, told as far as that fact. Raises `UsageError`."""
-        for one, told in zip(self.log.happened, self.tell(), strict=True):
+        for one, told in zip(self.log.happened, self._all(), strict=True):
             for fact in one.facts:
                 if fact.n == number:
                     if later := self._amended.get((fact.offset, fact.index)):

@@ -23,6 +23,8 @@ POINTS = (
     "sink.before_insert",
     "sink.mid_insert",  # facts are in, aggregates are not
     "sink.before_commit",  # all rows are in, Kafka does not know
+    "archive.before_insert",
+    "archive.before_commit",  # actions are in, Kafka does not know
     "dispatcher.planned",  # contacts are in the journal, their fact is not committed
     "dispatcher.after_intent",  # the journal says that a try begins, nothing was posted
     "boards.awarded",  # awards are in the log, the places of their boards are nowhere

@@ -72,17 +72,18 @@ class BadLines:
     """Lines that cannot be imported, told together: the file is corrected once, not ten times."""
 
     def __init__(self, name: str) -> None:
-        self.name, self.found = name, list[str]()
+        self.name, self.found = name, list[tuple[int, str]]()
 
     def add(self, number: int, what: str) -> None:
         """A line and what is wrong with it."""
-        self.found.append(f"{self.name}:{number}: {what}")
+        self.found.append((number, what))
 
     def raise_any(self) -> None:
         """Raise `InputInvalid` if there is one; nothing was appended yet."""
         if self.found:
             more = len(self.found) - SHOWN_MAX
-            told = "; ".join(self.found[:SHOWN_MAX]) + (f"; and {more} more" if more > 0 else "")
+            lines = [f"{self.name}:{number}: {what}" for number, what in sorted(self.found)[:SHOWN_MAX]]
+            told = "; ".join(lines) + (f"; and {more} more" if more > 0 else "")
             raise InputInvalid(told, remedy="nothing was imported; correct the file and run the command again")
 
 

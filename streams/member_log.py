@@ -42,6 +42,7 @@ class MemberLog:
         self.replay, self.member_id = replay, member_id
         self.happened: list[Happened] = []
         self.before: Member | None = None  # as it stood where the replay began
+        self.shown_from = 0  # ms; what came before is read for what it led to
         self.rules: dict[int, Rules] = {}  # by number of the programme
         self._here: dict[int, Happened] = {}
         self._refused: dict[int, Rejected] = {}

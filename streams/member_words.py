@@ -28,7 +28,7 @@ from schemas.member import ORDER, PENDING, MemberState
 from schemas.settings import Settings
 from schemas.words import REASONS, say
 from schemas.zones import zone
-from streams.errors import StateLost, UsageError
+from streams.errors import NoState, UsageError
 from streams.level_words import Level, level_of, level_words
 from streams.store import StateStore
 from streams.tier_words import Tier, tiers_of
@@ -137,7 +137,7 @@ async def look_up(settings: Settings, store: StateStore, member_id: str) -> Show
     partition = partition_of(member_id, settings.partitions)
     head = (await store.headers([partition]))[partition]
     if head is None:
-        raise StateLost(f"partition {partition} of log {settings.log} has no state")
+        raise NoState(settings.log, partition)
     (raw,) = await store.load(partition, [member_id])
     if raw is None or not head.partition_state:
         what = f"log {settings.log} has no member {member_id} (partition {partition}, offset {head.next_offset})"

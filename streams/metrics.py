@@ -174,6 +174,14 @@ class SinkMetrics(Collector):
         self._metrics["memberflow_sink_lag_records"].clear()
         self._metrics["memberflow_sink_stopped_partitions"].set(0)
 
+    def archived(self, partition: int, behind: int) -> None:
+        """How many recorded actions of a partition are not stored yet."""
+        self._metrics["memberflow_archive_lag_records"].labels(str(partition)).set(behind)
+
+    def archive_let_go(self) -> None:
+        """Recorded actions of these partitions are somebody else's to store."""
+        self._metrics["memberflow_archive_lag_records"].clear()
+
     def collect(self) -> list[Metric]:
         """Seconds behind, per partition."""
         now = self._wall()

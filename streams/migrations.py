@@ -27,6 +27,8 @@ log = structlog.get_logger()
 FOLDER = Path(str(resources.files("schemas"))) / "clickhouse"
 BOOKKEEPING = "schema_versions"
 ADD_COLUMN = re.compile(r"^ALTER TABLE (\w+) ADD COLUMN (\w+) ", re.MULTILINE)
+CODEC = re.compile(r" CODEC\((?:[\w, ]|\(\d+\))*\)")
+CODECS_SINCE = (19, 1)
 
 State = Literal["applied", "pending", "md5-mismatch", "unknown"]
 _T = TypeVar("_T")
@@ -103,15 +105,18 @@ def statements(version: int, folder: Path = FOLDER) -> list[str]:
 class Repeatable(Connection):  # type: ignore[misc]
     """A connection over which a migration that was cut off can begin again: a column that is there is not added.
 
-    Debian's server knows no `ADD COLUMN IF NOT EXISTS`.
+    Debian's server knows no `ADD COLUMN IF NOT EXISTS`, and no codecs either: there columns go without.
     """
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
 
     def command(self, statement: str, log_statement: str | None = None) -> None:
-        if (added := ADD_COLUMN.search(statement)) is None or not self._has(*added.groups()):
-            self._connection.command(statement, log_statement)
+        if (added := ADD_COLUMN.search(statement)) is not None and self._has(*added.groups()):
+            return
+        if CODEC.search(statement) and not self._has_codecs():
+            statement = CODEC.sub("", statement)
+        self._connection.command(statement, log_statement)
 
     def query(self, statement: str) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = self._connection.query(statement)
@@ -123,6 +128,10 @@ class Repeatable(Connection):  # type: ignore[misc]
     def _has(self, table: str, column: str) -> bool:
         where = f"database = currentDatabase() AND table = '{table}' AND name = '{column}'"
         return bool(self.query(f"SELECT name FROM system.columns WHERE {where}"))
+
+    def _has_codecs(self) -> bool:
+        version = str(self.query("SELECT version() AS version")[0]["version"])
+        return tuple(int(part) for part in version.split(".")[:2]) >= CODECS_SINCE
 
     def __enter__(self) -> Repeatable:
         return self

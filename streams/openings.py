@@ -14,7 +14,6 @@ from schemas.actions import Opening
 from schemas.member import MemberState
 from schemas.verdicts import Rejected
 from streams.analytics import Reader
-from streams.importer import BadLines
 from streams.staff_records import Lines, Signer
 
 TOTALS = """
@@ -44,7 +43,7 @@ class Totals(NamedTuple):
 
 def rows_of(lines: Lines, signer: Signer) -> list[Brought]:
     """Every member as a record. Raises `InputInvalid` with every line that is wrong: a file goes in whole or not."""
-    bad, found, seen = BadLines(lines.name), [], set()
+    bad, found, seen = lines.bad, [], set()
     for line, number, fields in lines.rows:
         try:
             said = _parsed(fields)

@@ -205,7 +205,7 @@ class Ownership:
             return await self._halt(partition, str(error))
         elif isinstance(error, NotOurs):
             if error.answer is Answer.LOST:
-                return await self._halt(partition, lost(error.detail))
+                return await self._halt(partition, lost(partition, error.detail))
             if error.answer is Answer.FENCED:
                 await self._may_commit(partition, lane.next_offset)
         elif not isinstance(error, PublishFailed | StoreUnavailable):
@@ -230,7 +230,7 @@ class Ownership:
                 if got.answer == "OTHER":
                     return self.crash(LogMismatch(f"partition {partition}: {got.detail}"))
                 if got.answer == "LOST":
-                    await self._refuse(partition, lost(got.detail))
+                    await self._refuse(partition, lost(partition, got.detail))
                 elif self.halted.get(partition) != got.detail:
                     self.halted[partition] = got.detail
                     log.error("partition not acquired", partition=partition, answer=got.answer, detail=got.detail)
@@ -327,6 +327,6 @@ class Ownership:
         self.worker.metrics["memberflow_chunks_dropped"].labels(cause).inc()
 
 
-def lost(detail: str) -> str:
+def lost(partition: int, detail: str) -> str:
     """Why a partition halts whose state is gone or damaged."""
-    return f"state lost: {detail}; restore it with `memberflow rebuild`"
+    return f"state lost: {detail}; restore it with `memberflow rebuild {partition}`"

@@ -25,7 +25,7 @@ from schemas.records import Control, ProgrammeControl, SignedControl
 from schemas.settings import Settings
 from schemas.verdicts import Rejected
 from streams.clients import stop_producer
-from streams.errors import BrokerUnavailable, InputInvalid, UsageError
+from streams.errors import BrokerUnavailable, InputInvalid, NoState, UsageError
 from streams.keys import Key
 from streams.log_reader import LogReader
 from streams.store import Header, StateStore
@@ -47,15 +47,11 @@ class Standing(NamedTuple):
 
 
 async def standing(settings: Settings, store: StateStore) -> dict[int, Standing]:
-    """Where each partition of the log stands. Raises `UsageError` for a log that has not begun."""
+    """Where each partition of the log stands. Raises `NoState` for a log that has not begun."""
     found = {}
     for partition, header in (await store.headers(range(settings.partitions))).items():
         if header is None:
-            what = f"partition {partition} of log {settings.log} has no state"
-            remedy = (
-                "begin the log with `memberflow bootstrap`; one that had begun is restored with `memberflow rebuild`"
-            )
-            raise UsageError(what, remedy=remedy)
+            raise NoState(settings.log, partition)
         found[partition] = standing_of(header)
     return found
 

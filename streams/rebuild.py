@@ -82,7 +82,9 @@ class Rebuilder:
         well = [p for p in partitions if standing[p] is not None and p not in halted]
         if well and not replace:
             what = f"partitions {', '.join(map(str, well))} have state and are not halted"
-            raise UsageError(what, remedy="nothing was changed; `--replace` rebuilds them all the same")
+            lost = " ".join(str(p) for p in partitions if p not in well) or "P"
+            remedy = f"nothing was changed; name what is lost (`memberflow rebuild {lost}`), or --replace these too"
+            raise UsageError(what, remedy=remedy)
         return well
 
     async def _seize(self, partitions: Sequence[int], well: Sequence[int]) -> None:

@@ -22,9 +22,9 @@ from schemas.tables import BLOCK_OFFSETS, FACTS, month_of
 from schemas.topics import topics
 from streams.analytics import AnalyticsStore, Blocks, Reader
 from streams.errors import MemberflowError
+from streams.landing import Source
 from streams.log_reader import LogReader
 from streams.sequence import LastSeen
-from streams.sink import Source
 from streams.sink_start import committed, group_of
 from streams.staying import until
 

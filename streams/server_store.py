@@ -150,7 +150,7 @@ class _Rows:
         """The block's columns in the table's order."""
         decode, as_tuple = self._decode, msgspec.structs.astuple
         try:
-            fields = list(zip(*[as_tuple(decode(body)) for body in block.bodies], strict=True))
+            fields = list(zip(*[as_tuple(decode(text)) for text in block.fields], strict=True))
         except msgspec.DecodeError as error:
             raise StatementRefused(f"a message for {block.table.name} cannot be read: {error}") from error
         own = {"body": block.bodies, "topic_offset": block.offsets}

@@ -9,11 +9,12 @@
 5 Members are compared, partition by partition.
 
 Nothing live is touched: the log is read, states are in memory, images and members in a folder that is removed. Actions
-are replayed from Kafka; ClickHouse holds facts, which another programme would not have made.
+are replayed from Kafka, or from ClickHouse where a sink has stored them (`streams/recorded.py`).
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 from array import array
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -35,7 +36,8 @@ from schemas.records import ProgrammeControl
 from schemas.settings import Settings
 from schemas.topics import topics
 from streams import snapshot
-from streams.errors import StateLost, TotalsDiffer, UsageError
+from streams.errors import NoState, StateLost, TotalsDiffer, UsageError
+from streams.recorded import FROM_KAFKA, Lacking
 from streams.replay import Source
 from streams.simulate_partition import EVERYBODY, Outcome, Task, hash_of
 from streams.simulate_population import NOTHING, Given, Result, Together
@@ -58,8 +60,8 @@ class Pool(Protocol):
         ...
 
 
-LOG_GONE = """actions that Kafka no longer holds cannot be replayed, ClickHouse has only facts: begin with a snapshot
-(--from FOLDER), and simulate what came after it"""
+LOOK_S = 0.5
+"""Between two looks at how far a source has come."""
 
 
 class Asked(Struct, frozen=True):
@@ -85,7 +87,10 @@ class Simulated(Struct, frozen=True):
 
 
 class Simulation:
-    """Simulates one log. `source` reads its actions here, `pool` in the tasks; `begin` may be a folder of images."""
+    """Simulates one log. `source` reads its actions here, `pool` in the tasks; `begin` may be a folder of images.
+
+    `lacking` says what to do where the source has not all of the log.
+    """
 
     def __init__(
         self,
@@ -97,15 +102,16 @@ class Simulation:
         folder: Path,
         *,
         begin: Path | None = None,
+        lacking: Lacking = FROM_KAFKA,
     ) -> None:
         self.settings, self.store, self.source, self.pool, self.skips = settings, store, source, pool, skips
-        self.folder, self.begin = folder, begin
+        self.folder, self.begin, self.lacking = folder, begin, lacking
         self.partitions = range(settings.partitions)
         self.topic = topics(settings.log, partitions=settings.partitions).actions.name
 
     async def in_force(self) -> Rules:
         """The programme that holds where the workers stand."""
-        own = _own((await self.store.headers([0]))[0], 0)
+        own = _own(self.settings.log, (await self.store.headers([0]))[0], 0)
         rules = Versions(own.programmes, own.clock).in_force
         assert rules is not None, "a partition that has begun has a programme"
         return rules
@@ -177,7 +183,7 @@ class Simulation:
         heads = await self.store.headers(list(self.partitions))
         holds_from = 0
         if asked.days:
-            clocks = [_own(heads[p], p).clock for p in self.partitions]
+            clocks = [_own(self.settings.log, heads[p], p).clock for p in self.partitions]
             holds_from = max(clocks) - asked.days * 86_400_000
         tasks = {p: await self._task(p, heads[p], holds_from, asked) for p in self.partitions}
         outcomes = {outcome.partition: outcome for outcome in await self.pool.fold(list(tasks.values()))}
@@ -185,10 +191,10 @@ class Simulation:
 
     async def _task(self, partition: int, header: Header | None, holds_from: int, asked: Asked) -> Task:
         """How a partition is folded as it was lived, from the log's first record or an image."""
-        _own(header, partition)
+        _own(self.settings.log, header, partition)
         assert header is not None
-        first, end = await self.source.bounds(partition)
-        until = min(header.next_offset, end)
+        until = header.next_offset
+        first = await self._first(partition, until)
         begin, start, part_at = None, 0, None
         if holds_from:
             part_at = await self.source.offset_at(partition, holds_from)
@@ -202,7 +208,7 @@ class Simulation:
                 part_at = start if part_at is None else part_at
         if begin is None and first > 0:
             what = f"partition {partition} of log {self.settings.log} begins at offset {first}"
-            raise StateLost(what, remedy=LOG_GONE)
+            raise StateLost(what, remedy=self.lacking.gone)
         if part_at is None:
             part_at = await self._founded(partition, until)
         if part_at < 1:
@@ -220,6 +226,18 @@ class Simulation:
             sample=asked.sample,
             has_rows=bool(asked.text) and asked.sample == EVERYBODY,
         )
+
+    async def _first(self, partition: int, until: int) -> int:
+        """The source's first offset, once it has come as far as `until`. Raises `StateLost` where it does not."""
+        (first, end), waited = await self.source.bounds(partition), 0.0
+        while end < until:
+            if waited >= self.lacking.patience_s:
+                what = f"partition {partition} of log {self.settings.log} is here up to offset {end}"
+                raise StateLost(f"{what}, its worker stands at {until}", remedy=self.lacking.behind)
+            await asyncio.sleep(LOOK_S)
+            was, (first, end) = end, await self.source.bounds(partition)
+            waited = 0.0 if end > was else waited + LOOK_S
+        return first
 
     async def _founded(self, partition: int, until: int) -> int:
         """The offset after the programme that the partition's log begins with."""
@@ -315,9 +333,9 @@ async def check_facts(lived: Lived, published: Source) -> int:
     return count
 
 
-def _own(header: Header | None, partition: int) -> PartitionState:
+def _own(log: str, header: Header | None, partition: int) -> PartitionState:
     if header is None or not header.partition_state:
-        raise StateLost(f"partition {partition} has no state")
+        raise NoState(log, partition)
     return partition_codec.decode(header.partition_state)
 
 

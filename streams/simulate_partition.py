@@ -46,8 +46,8 @@ from schemas.records import (
     Thresholds,
     tick,
 )
-from streams.log_reader import LogReader
 from streams.member_log import names
+from streams.recorded import Recorded
 from streams.replay import Manner, Replay, Source, follow
 from streams.simulate_rows import Rows
 from streams.store import Dump, Identity
@@ -130,12 +130,12 @@ def begin_process() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def in_process(bootstrap: str, task: Task) -> Outcome:
+def in_process(recorded: Recorded, task: Task) -> Outcome:
     """Fold a partition of a real log."""
 
     async def work() -> Outcome:
-        async with LogReader(bootstrap, task.topic) as reader:
-            return await fold(task, reader)
+        async with recorded.open() as source:
+            return await fold(task, source)
 
     return asyncio.run(work())
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
+from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from schemas.tables import BLOCK_ROWS_MAX, BOARDS, FACTS, ON_AGGREGATES
@@ -20,6 +20,7 @@ from streams.errors import BrokerUnavailable, UsageError
 from streams.sequence import LastSeen, decode
 
 ANSWER_S = 30.0
+AGAIN_S = 0.1
 
 
 class Start(NamedTuple):
@@ -28,6 +29,7 @@ class Start(NamedTuple):
     next_offset: int
     seen: LastSeen
     halt: str = ""
+    follows: bool = False  # the record before it is the last that was stored
 
 
 class Gap(NamedTuple):
@@ -62,21 +64,23 @@ def start_of(committed: tuple[int, str] | None, highest: int | None, first: int,
             seen = LastSeen(n=0 if highest is None or max(wanted, first) == 0 else None)
     if wanted > end:
         return Start(wanted, seen, f"the topic ends at offset {end}, below our {wanted}: it is another one")
-    return Start(max(wanted, first), seen)
+    follows = committed is not None and committed[0] == wanted and first <= wanted and seen.row >= 0
+    return Start(max(wanted, first), seen, follows=follows)
 
 
 def highest_rows(store: Reader, log: str) -> tuple[dict[int, int], dict[int, int], dict[int, int]]:
     """By partition, the highest topic offset among the facts, the aggregates and the boards that the tables hold."""
     totals: dict[int, int] = {}
     for table in ON_AGGREGATES.values():
-        for partition, highest in _highest(store, table.name, log).items():
-            totals[partition] = max(highest, totals.get(partition, -1))
-    return _highest(store, FACTS.name, log), totals, _highest(store, BOARDS.name, log)
+        for partition, held in highest(store, table.name, log).items():
+            totals[partition] = max(held, totals.get(partition, -1))
+    return highest(store, FACTS.name, log), totals, highest(store, BOARDS.name, log)
 
 
-def _highest(store: Reader, table: str, log: str) -> dict[int, int]:
+def highest(store: Reader, table: str, log: str) -> dict[int, int]:
+    """By partition, the highest topic offset that one table holds."""
     sql = f"SELECT src_partition, max(topic_offset) FROM {table} WHERE log = %(log)s GROUP BY src_partition"
-    return {int(partition): int(highest) for partition, highest in store.query(sql, {"log": log})}
+    return {int(partition): int(held) for partition, held in store.query(sql, {"log": log})}
 
 
 async def committed(bootstrap: str, group: str) -> dict[TopicPartition, OffsetAndMetadata]:
@@ -84,12 +88,23 @@ async def committed(bootstrap: str, group: str) -> dict[TopicPartition, OffsetAn
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     try:
         await asyncio.wait_for(admin.start(), ANSWER_S)
-        found = await asyncio.wait_for(admin.list_consumer_group_offsets(group), ANSWER_S)
+        found = await asyncio.wait_for(_offsets(admin, group), ANSWER_S)
         return {at: place for at, place in found.items() if place.offset >= 0}
     except (KafkaError, OSError, TimeoutError) as error:
         raise BrokerUnavailable(f"Kafka does not tell what {group} has committed ({error!r})") from error
     finally:
         await admin.close()
+
+
+async def _offsets(admin: Any, group: str) -> Mapping[TopicPartition, OffsetAndMetadata]:
+    """Asked again while a new broker makes its own topic of offsets, which the first question of a group begins."""
+    while True:
+        try:
+            found: Mapping[TopicPartition, OffsetAndMetadata] = await admin.list_consumer_group_offsets(group)
+        except GroupCoordinatorNotAvailableError:
+            await asyncio.sleep(AGAIN_S)
+        else:
+            return found
 
 
 async def gaps(bootstrap: str, log: str) -> list[Gap]:
@@ -117,6 +132,12 @@ async def accept_gap(bootstrap: str, log: str, partitions: Iterable[int]) -> lis
         accepted[TopicPartition(topic, partition)] = OffsetAndMetadata(place.offset, seen.encode())
     await _commit_from_outside(bootstrap, group_of(log), accepted)
     return [_gap(partition, stopped[partition]) for partition in chosen]
+
+
+async def begin_again(bootstrap: str, group: str, topic: str, partitions: Iterable[int], offset: int) -> None:
+    """Lets a group read these partitions again from an offset on when it starts next. It must be stopped."""
+    place = OffsetAndMetadata(offset, LastSeen(n=None).encode())
+    await _commit_from_outside(bootstrap, group, {TopicPartition(topic, it): place for it in partitions})
 
 
 async def _stopped(bootstrap: str, log: str) -> dict[int, OffsetAndMetadata]:

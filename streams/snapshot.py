@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from streams.errors import InputInvalid, StateLost, UsageError
+from streams.errors import InputInvalid, NoState, UsageError
 from streams.store import Dump, StateStore
 
 KEPT = 3
@@ -39,7 +39,7 @@ async def take(
     for partition in range(partitions):
         dump = await store.dump(partition)
         if dump is None:
-            raise StateLost(f"partition {partition} of log {log} has no state")
+            raise NoState(log, partition)
         snapshot = Snapshot(FORMAT, partition, dump.digest(), dump)
         written.append((write(folder, snapshot), snapshot))
         progress(1)

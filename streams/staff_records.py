@@ -21,6 +21,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from processors.partitioner import partition_of
+from processors.refusal import personal_id
 from processors.signature import seal
 from schemas import member as member_codec
 from schemas.actions import StaffAction
@@ -43,15 +44,19 @@ DIGEST = 16
 ANSWER_S = 60.0
 IN_FLIGHT = 2_000
 LOOK_S = 0.2
+MEMBER = "member_id"
+A_CSV = f"a CSV that begins with a line of its columns' names, {MEMBER} among them"
 Progress = Callable[[int], None]
 
 
 class Lines(NamedTuple):
-    """A file of rows: its digest, and each row's line, number (from 1) and fields as they stand there."""
+    """A file of rows: its digest, each row's line, number (from 1) and fields as they stand there, and lines that are
+    no row: whoever judges the rows adds theirs and raises them all.
+    """
 
-    name: str
     digest: str
     rows: list[tuple[int, int, dict[str, Any]]]
+    bad: BadLines
 
 
 class Signer(NamedTuple):
@@ -81,12 +86,12 @@ class Signer(NamedTuple):
         item = decode(value)
         if isinstance(item, Staff):
             assert isinstance(item.action, StaffAction)
-            return value, item.action
+            return value, personal_id(item.action) or item.action
         return value, item if isinstance(item, Rejected) else Rejected(Reason.INVALID, "$", "no record of staff")
 
 
 def read_lines(path: Path) -> Lines:
-    """The rows of a CSV with a head line, or of JSON lines. Raises `InputInvalid` with every line that is neither."""
+    """The rows of a CSV with a head line, or of JSON lines. Raises `InputInvalid` for a file that cannot be read."""
     raw = bytes_of(path)
     digest = hashlib.sha256(raw).hexdigest()[:DIGEST]
     bad = BadLines(str(path))
@@ -96,8 +101,9 @@ def read_lines(path: Path) -> Lines:
         bad.add(1, "is not UTF-8")
         text = ""
     rows = _json_rows(text, bad) if text.lstrip().startswith("{") else _csv_rows(text, bad)
-    bad.raise_any()
-    return Lines(str(path), digest, [(line, number, row) for number, (line, row) in enumerate(rows, 1)])
+    if not rows and not bad.found:
+        bad.add(1, f"holds no row: wanted are JSON lines, or {A_CSV}")
+    return Lines(digest, [(line, number, row) for number, (line, row) in enumerate(rows, 1)], bad)
 
 
 def _json_rows(text: str, bad: BadLines) -> list[tuple[int, dict[str, Any]]]:
@@ -114,6 +120,9 @@ def _json_rows(text: str, bad: BadLines) -> list[tuple[int, dict[str, Any]]]:
 def _csv_rows(text: str, bad: BadLines) -> list[tuple[int, dict[str, Any]]]:
     found = []
     reader = csv.DictReader(io.StringIO(text, newline=""))
+    if text and MEMBER not in (reader.fieldnames or ()):
+        bad.add(1, f"names no column {MEMBER}: wanted is {A_CSV}")
+        return []
     for row in reader:
         if None in row or None in row.values():
             bad.add(reader.line_num, f"has not {len(reader.fieldnames or ())} columns")

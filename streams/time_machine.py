@@ -24,7 +24,7 @@ from schemas.settings import Settings
 from schemas.topics import topics
 from schemas.zones import zone
 from streams import snapshot
-from streams.errors import StateLost, UsageError
+from streams.errors import NoState, StateLost, UsageError
 from streams.loading import read_member
 from streams.member_log import MemberLog
 from streams.member_words import Shown, plain, shown, text_of
@@ -110,7 +110,7 @@ class TimeMachine:
             what = f"log {self.settings.log} has no member {member_id}"
             raise UsageError(what, remedy="check the id; its actions may wait in the log")
         if since or not fact:
-            log.happened = [one for one in log.happened if one.stamped >= at]
+            log.shown_from = at
         place = self._place(partition, replay.next_offset)
         return log, shown(member_id, member.state, _in_force(own), own.clock, place), own.live
 
@@ -141,7 +141,7 @@ class TimeMachine:
     async def _head(self, partition: int) -> tuple[Header, PartitionState]:
         header = (await self.store.headers([partition]))[partition]
         if header is None or not header.partition_state:
-            raise StateLost(f"partition {partition} of log {self.settings.log} has no state")
+            raise NoState(self.settings.log, partition)
         return header, partition_codec.decode(header.partition_state)
 
     async def _image(self, partition: int, header: Header, until: int) -> Dump | None:

@@ -28,7 +28,7 @@ class Difference(NamedTuple):
 
     @property
     def created(self) -> bool:
-        """Whether `apply` has already mended it, by creating the topic."""
+        """Whether the whole topic was missing: `apply` has created it, `compare` has only looked."""
         return self.what == CREATED
 
     def __str__(self) -> str:
@@ -81,10 +81,12 @@ def compare(client: KafkaAdminClient, topics: Sequence[Topic]) -> list[Differenc
 
 def topic_id(client: KafkaAdminClient, name: str) -> UUID:
     """The broker's own id of a topic: one that was deleted and made anew has another, and is another log."""
-    found = _described(client, name).get(name)
-    if found is None:
-        raise LookupError(f"there is no topic {name}: run `memberflow topics apply`")
-    return UUID(str(found["topic_id"]))
+    return UUID(str(_there(client, name)["topic_id"]))
+
+
+def partitions(client: KafkaAdminClient, name: str) -> int:
+    """How many partitions a topic has. Raises `LookupError` where there is none of this name."""
+    return len(_there(client, name)["partitions"])
 
 
 def set_stamp(client: KafkaAdminClient, name: str, stamp: Stamp) -> None:
@@ -134,6 +136,13 @@ def _differences(
             if found.get(what) != value
         ]
     return differences
+
+
+def _there(client: KafkaAdminClient, name: str) -> Mapping[str, Any]:
+    found = _described(client, name).get(name)
+    if found is None:
+        raise LookupError(f"there is no topic {name}: run `memberflow topics apply`")
+    return found
 
 
 def _described(client: KafkaAdminClient, name: str) -> dict[str, dict[str, Any]]:

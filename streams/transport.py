@@ -76,6 +76,9 @@ class ChunkConsumer(driver.Consumer):
         self.busy: set[TP] = set()
         self._released = asyncio.Event()
 
+    def verify_event_path(self, now: float, tp: TP) -> None:
+        """Faust's alarm for streams that stand still: ours has none, and the watchdog judges its partitions."""
+
     def _new_consumer_thread(self) -> ChunkThread:
         return ChunkThread(self, loop=self.loop, beacon=self.beacon)
 

@@ -13,7 +13,7 @@ import os
 import re
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import cached_property
 from importlib.metadata import packages_distributions
 from pathlib import Path
@@ -23,13 +23,13 @@ from urllib.parse import urlsplit, urlunsplit
 from kafka.errors import KafkaError
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
-from rich.console import Console
 
 from schemas.settings import Settings
 from schemas.topics import Topics, topics
 from streams import topics as topic_admin
-from streams.errors import BrokerUnavailable, RefusedToStart, UsageError
+from streams.errors import BrokerUnavailable, LogMismatch, RefusedToStart, StoreUnavailable, UsageError
 from streams.redis_store import RedisStore
+from streams.terminal import Terminal
 
 T = TypeVar("T")
 WIDE = 200
@@ -58,8 +58,8 @@ class Invocation:
     ) -> None:
         self.wall, self.environ = wall, environ
         self._env_file, self._secrets = env_file, secrets
-        self.out = Console(width=None if sys.stdout.isatty() else WIDE)
-        self.err = Console(stderr=True)
+        self.out = Terminal(width=None if sys.stdout.isatty() else WIDE)
+        self.err = Terminal(stderr=True)
 
     @cached_property
     def settings(self) -> Settings:
@@ -91,21 +91,37 @@ class Invocation:
         return round(self.wall() * 1000)
 
     @asynccontextmanager
-    async def store(self) -> AsyncIterator[RedisStore]:
-        """The state store, closed afterwards. Nothing is asked of it yet."""
+    async def store(self, *, look: bool = True) -> AsyncIterator[RedisStore]:
+        """The state store, closed afterwards. Raises `LogMismatch` if its log is of another number of partitions.
+
+        Whoever only wants to see what is there does without that `look`. A store that is away is told when it is used.
+        """
         store = RedisStore(self.settings.redis.url, self.settings.log)
         try:
+            if look:
+                await self._same_partitions(store)
             yield store
         finally:
             await store.close()
 
+    async def _same_partitions(self, store: RedisStore) -> None:
+        """Another number would send members to partitions that are not theirs, or leave some out in silence."""
+        ours = self.settings.partitions
+        with suppress(StoreUnavailable):
+            for header in (await store.headers(range(ours))).values():
+                if header is not None and header.identity.partitions != ours:
+                    raise LogMismatch(_other_number(f"log {self.settings.log}", header.identity.partitions, ours))
+
     def topic_id(self) -> str:
-        """The broker's id of the log's topic. Raises `UsageError` when there is none."""
+        """The broker's id of the log's topic. Raises `UsageError` when there is none, `LogMismatch` as `store` does."""
+        name, ours = self.topics.actions.name, self.settings.partitions
         with broker(self.settings) as client:
             try:
-                return str(topic_admin.topic_id(client, self.topics.actions.name))
+                if (theirs := topic_admin.partitions(client, name)) != ours:
+                    raise LogMismatch(_other_number(f"topic {name}", theirs, ours))
+                return str(topic_admin.topic_id(client, name))
             except LookupError:
-                what = f"there is no topic {self.topics.actions.name} at {self.settings.kafka.bootstrap}"
+                what = f"there is no topic {name} at {self.settings.kafka.bootstrap}"
                 raise UsageError(what, remedy="begin the log with `memberflow bootstrap`") from None
 
     def user(self) -> str:
@@ -133,6 +149,10 @@ class broker:
         self._admin.__exit__(kind, error, trace)
         if isinstance(error, KafkaError):
             raise BrokerUnavailable(f"Kafka at {self._where}: {error}") from error
+
+
+def _other_number(what: str, theirs: int, ours: int) -> str:
+    return f"{what} has {theirs} partitions, MEMBERFLOW_PARTITIONS says {ours}"
 
 
 def refuse_two_owners() -> None:

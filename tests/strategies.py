@@ -29,6 +29,8 @@ instants = st.datetimes(
 def of_type(kind: inspect.Type) -> st.SearchStrategy[Any]:
     """Values that a type of the contracts accepts, whatever its limits."""
     match kind:
+        case inspect.Metadata(extra_json_schema={"pattern": pattern}) if pattern == NO_PHONE:
+            return of_type(kind.type).filter(lambda text: not looks_like_phone(text))
         case inspect.Metadata():
             return of_type(kind.type)
         case inspect.StrType(pattern=str(pattern)) if pattern == NO_PHONE:

@@ -229,6 +229,12 @@ def test_a_wrong_statement_is_refused_on_one_line_and_the_store_goes_on(store: A
     assert store.query("SELECT 1") == [(1,)]
 
 
+def test_what_was_never_migrated_is_to_be_migrated(store: AnalyticsStore) -> None:
+    for sql in ("SELECT 1 FROM nowhere", "SELECT 1 FROM never_made.facts"):
+        with pytest.raises(StatementRefused, match=r"; run `memberflow migrate`$"):
+            store.query(sql)
+
+
 def test_a_query_cannot_write(store: AnalyticsStore) -> None:
     for sql in (
         "DROP TABLE facts",

@@ -1,14 +1,16 @@
 """Chaos on real parts: three workers and a sink under load are killed, frozen and cut off; then all must agree.
 
     CHAOS_SECONDS=300 SEED=7 pytest tests/e2e/test_chaos.py
-    CHAOS_SECONDS=600 CHAOS_RATE=3000 ...    # more than a million records, with all that `simulate --check` must meet
+    pytest -m nightly tests/e2e/test_chaos.py    # a million records and more; CHAOS_RECORDS says how many
 
-It fails if nothing happened: kills by place, fenced zombies, publishes open when Redis and Kafka died.
+It fails if nothing happened: kills by place, fenced zombies, publishes open when Redis and Kafka died, and every kind
+of action and correction that `simulate --check` must find again.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import subprocess
 import time
@@ -32,9 +34,12 @@ from tests.e2e.proof import Proof, Told, in_time
 from tests.happened import missing
 
 SECONDS = float(os.environ.get("CHAOS_SECONDS", "120"))
+RECORDS = int(os.environ.get("CHAOS_RECORDS", "1000000"))
 pytestmark = [pytest.mark.real, pytest.mark.timeout(780 + SECONDS * 10)]
 SEED = int(os.environ.get("SEED", "1"))
 RATE = int(os.environ.get("CHAOS_RATE", "2000"))
+TEXT = Path("schemas/programmes/default.yaml").read_text()
+OTHER = TEXT.replace("per_unit: 1 ", "per_unit: 2 ").replace("chat: 1000", "chat: 4000")
 PARTITIONS = 6
 SESSION_SECONDS = 6
 FATES = (
@@ -99,8 +104,8 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 class Chaos:
     """What is done to the fleet while the load runs."""
 
-    def __init__(self, log: Site, fleet: Fleet, rnd: Random) -> None:
-        self.log, self.fleet, self.rnd = log, fleet, rnd
+    def __init__(self, log: Site, fleet: Fleet, rnd: Random, load: Load, records: int) -> None:
+        self.log, self.fleet, self.rnd, self.load, self.records = log, fleet, rnd, load, records
         self.happened: dict[str, int] = {}
         self.frozen_since: dict[Member, float] = {}
         self.whole = True  # no part is down
@@ -119,16 +124,21 @@ class Chaos:
         await change
         await self._change(*CHANGES[1])
         self.until = max(self.until, time.monotonic() + HOLDS_AFTER)
+        while self.load.meant < self.records:
+            await self._pause(20)
+            await self._kill()
+        self.until = max(self.until, time.monotonic())
         while time.monotonic() < self.until or self.frozen_since or self.fleet.fated() or self._owed():
             await self._pause(5)
             await self._kill()
-            assert time.monotonic() < self.until + PATIENCE, f"fates that were not met: {self._unmet()}"
+            assert time.monotonic() < self.until + PATIENCE + self.records // 2_000, (
+                f"fates that were not met: {self._unmet()}"
+            )
 
     async def _change(self, points: str, after: str) -> None:
         """One more programme into every partition: who meets an outage types it again, as the command says."""
         programme = self.log.folder / "programme.yaml"
-        text = Path("schemas/programmes/default.yaml").read_text()
-        programme.write_text(text.replace("points: 5\n", points).replace("after_days: 7}", after))
+        programme.write_text(TEXT.replace("points: 5\n", points).replace("after_days: 7}", after))
 
         async def stands() -> bool:
             done = await asyncio.to_thread(self.log.tried, "programme", "apply", str(programme), *PEOPLE)
@@ -211,25 +221,49 @@ class Chaos:
 
 
 async def test_whatever_dies_the_log_decides(log: Site, record_property: Callable[[str, object], None]) -> None:
+    await survived(log, record_property)
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(10_800)
+async def test_a_million_records_of_chaos_are_found_again_to_the_row(
+    log: Site, record_property: Callable[[str, object], None]
+) -> None:
+    """And another programme folds the same records."""
+    await survived(log, record_property, RECORDS)
+    (log.folder / "other.yaml").write_text(OTHER)
+    began = time.monotonic()
+    figures = await asyncio.to_thread(
+        log.patiently, "simulate", "--programme", str(log.folder / "other.yaml"), "--json"
+    )
+    record_property("another programme, seconds", round(time.monotonic() - began))
+    data = json.loads(figures)
+    assert data["records"] >= RECORDS
+    assert data["total"]["new"]["points_issued"] > data["total"]["live"]["points_issued"]
+
+
+async def survived(log: Site, record_property: Callable[[str, object], None], records: int = 0) -> None:
+    """Chaos over so many records, or over its seconds; then every store says what the log says."""
     rnd = Random(SEED)
     fates = [f"{point}:{rnd.randint(10, 30)}" for point in FATES]
     sink_fates = [f"CRASH {point}:{rnd.randint(3, 9)}" for point in ("sink.mid_insert", "sink.before_commit")]
     fleet = Fleet(log, 3, fates, sink_fates)
-    proof, chaos = Proof(log.settings), Chaos(log, fleet, rnd)
+    proof = Proof(log.settings)
     bootstrap, keys = log.settings.kafka.bootstrap, log.settings.keys
     key = private_key(keys.folder, keys.staff)
     staff = Staff(bootstrap, proof.topics.facts.name, PARTITIONS, key, Random(SEED), wall)
     load = Load(bootstrap, proof.topics.actions.name, PARTITIONS, SEED, RATE, wall, staff)
+    chaos = Chaos(log, fleet, rnd, load, records)
     try:
         fleet.tend()
         sending = asyncio.create_task(load.run())
         await chaos.run()
         load.stopping = True
         await sending
-        assert await calm(fleet, proof), f"not settled: {fleet.unexpected}"
+        assert await calm(fleet, proof, 60 + records // 5_000), f"not settled: {fleet.unexpected}"
         fleet.end("worker")
         told = await proof.holds()
-        await complete(log, told)
+        await complete(log, told, 120 + records // 2_000)
         fleet.end("sink")
     finally:
         load.stopping = True
@@ -240,8 +274,8 @@ async def test_whatever_dies_the_log_decides(log: Site, record_property: Callabl
     moved(fleet, chaos, told)
 
 
-async def calm(fleet: Fleet, proof: Proof) -> bool:
-    """Everything is committed within a minute of the last fault, and the last programme has reached everybody."""
+async def calm(fleet: Fleet, proof: Proof, within_s: float) -> bool:
+    """Everything is committed in time after the last fault, and the last programme has reached everybody."""
     fleet.fates["worker"].clear()
     fleet.tend()
     tending = asyncio.create_task(tend(fleet))
@@ -256,7 +290,7 @@ async def calm(fleet: Fleet, proof: Proof) -> bool:
         )
 
     try:
-        return await proof.settled(within_s=60) and await in_time(swept, 120) and await proof.settled(within_s=60)
+        return await proof.settled(within_s=within_s) and await in_time(swept, 120) and await proof.settled(within_s=60)
     finally:
         tending.cancel()
 
@@ -268,7 +302,7 @@ async def tend(fleet: Fleet) -> None:
         await asyncio.to_thread(fleet.tend)
 
 
-async def complete(log: Site, told: dict[int, Told]) -> None:
+async def complete(log: Site, told: dict[int, Told], within_s: float) -> None:
     """ClickHouse holds every fact once, without a gap, and its sums are those of the log (O4)."""
     reader = log.reader()
     try:
@@ -277,7 +311,7 @@ async def complete(log: Site, told: dict[int, Told]) -> None:
         async def all_in() -> bool:
             return await asyncio.to_thread(held, reader, log.name) == wanted
 
-        assert await in_time(all_in, 120), (held(reader, log.name), wanted)
+        assert await in_time(all_in, within_s), (held(reader, log.name), wanted)
     finally:
         reader.close()
     assert "equal: Redis, the log replayed, and ClickHouse" in await asyncio.to_thread(log.patiently, "audit")

@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pytest
 from kafka import KafkaProducer
+from kafka.admin import ConfigResource, ConfigResourceType
 
 from infra.process import free_ports
 from infra.stack import Stack
 from schemas.settings import ClickHouse, Settings
+from schemas.topics import topics
 from streams.bootstrap import first_control, first_values
 from streams.cli import default_programme
 from streams.http_store import HttpStore
@@ -23,11 +25,13 @@ from streams.keys import private_key
 from streams.programme_log import sealed, spread
 from streams.redis_store import RedisStore
 from streams.store import key
+from streams.topics import admin
 from streams.wiring import Invocation
 from tests.e2e.memberflow import PARTITIONS, Log, check_in
 from tests.polling import eventually
 
 pytestmark = pytest.mark.real
+PROGRAMME = Path(__file__).parents[2] / "schemas" / "programmes" / "default.yaml"
 
 
 @pytest.fixture
@@ -120,7 +124,7 @@ def test_a_log_whose_state_was_lost_is_not_begun_anew(
     asked(begun, redis_url, lambda store: store.wipe(1))
     told = begun.refused("bootstrap")
     assert "partition 1" in told
-    assert told.endswith("restore it with `memberflow rebuild`")
+    assert told.endswith("restore it with `memberflow rebuild P`, P being its partition")
 
 
 def test_what_no_partition_could_read_is_not_written(log: Log) -> None:
@@ -243,7 +247,7 @@ def test_a_poison_record_is_listed_shown_and_replayed(begun: Log, kafka_bootstra
     assert "there is no dead letter 0:0" in begun.refused("dlq", "show", "0:0")
     [second] = begun.letters("--reason", "personal")
     assert "13800138000" not in json.dumps(second)
-    assert "1 not replayed" in begun.refused("dlq", "replay", second["letter"])
+    assert "it was blanked: personal values are gone" in begun.refused("dlq", "replay", second["letter"])
     assert "blanked" in begun.run("dlq", "replay", "--reason", "personal").stderr
 
 
@@ -256,7 +260,7 @@ def test_a_poison_record_is_listed_shown_and_replayed(begun: Log, kafka_bootstra
         (("list", "--reason", "bad"), "there is no reason bad; there are not_json"),
         (("replay",), "name one letter as P:OFFSET"),
         (("replay", "0:0", "--reason", "stray"), "0:0 and --reason stray exclude each other"),
-        (("replay", "--reason", "stray"), "0 not replayed"),
+        (("replay", "--reason", "stray"), "no dead letter was refused for stray; see `memberflow dlq list`"),
     ],
 )
 def test_a_letter_that_cannot_be_meant_is_one_line(begun: Log, arguments: tuple[str, ...], told: str) -> None:
@@ -264,6 +268,28 @@ def test_a_letter_that_cannot_be_meant_is_one_line(begun: Log, arguments: tuple[
 
 
 # -- partitions
+
+
+def test_another_number_of_partitions_is_told_by_every_command_that_would_go_by_it(begun: Log, tmp_path: Path) -> None:
+    """Else half of the members would get another programme, and an audit would be right about half of them."""
+    file = tmp_path / "actions"
+    file.write_text("{}\n")
+    other = str(PARTITIONS + 1)
+    by = ("--by", "a", "--approved-by", "b", "--why", "c")
+    for arguments in (
+        ("partition", "list"),
+        ("member", "show", "m-1"),
+        ("audit",),
+        ("snapshot", str(tmp_path / "snapshots")),
+        ("programme", "apply", str(PROGRAMME), *by),
+        ("outreach", "go-live", *by),
+        ("send", str(file)),
+        ("worker",),
+        ("sink",),
+    ):
+        told = begun.refused(*arguments, code=78, MEMBERFLOW_PARTITIONS=other)
+        assert f"has {PARTITIONS} partitions, MEMBERFLOW_PARTITIONS says {other}; set what" in told, arguments
+    assert "partitions is" in begun.run("doctor", "--json", MEMBERFLOW_PARTITIONS=other).stdout
 
 
 def test_a_halted_partition_is_listed_and_goes_on_after_resume(begun: Log, redis_url: str) -> None:
@@ -298,7 +324,7 @@ def test_a_spoiled_key_halts_its_partition_alone_until_it_is_rebuilt(begun: Log,
     with begun.worker(owns=PARTITIONS - 1):  # which ends with exit code 0
         assert eventually(lambda: all(row["facts"] for row in begun.partitions()[1:]), within_s=30)
         assert eventually(lambda: begun.partitions()[0]["halted"], within_s=30)
-        assert f":{part} is a string; restore it with `memberflow rebuild`" in begun.partitions()[0]["halted"]
+        assert f":{part} is a string; restore it with `memberflow rebuild 0`" in begun.partitions()[0]["halted"]
         assert "restore it with" in begun.ok("partition", "list")
         told = json.loads(begun.run("doctor", "--json").stdout)
         assert [it["found"] for it in told if it["what"] == "partitions" and "is halted" in it["found"]]
@@ -317,6 +343,35 @@ def test_the_doctor_finds_what_is_wrong_and_says_what_to_do(begun: Log) -> None:
     assert found["clickhouse"]["remedy"].startswith("start `memberflow sink`")
     assert found["clock"]["health"] == "ok"
     assert done.stderr.splitlines()[-1].startswith("memberflow: not as it must be: clickhouse")
+
+
+def test_the_doctor_tells_a_missing_topic_from_one_that_differs(begun: Log, stack: Stack) -> None:
+    names = topics(begun.name, partitions=PARTITIONS)
+    with admin(stack.kafka) as client:
+        client.alter_configs([ConfigResource(ConfigResourceType.TOPIC, names.facts.name, {"retention.ms": "1000"})])
+        client.delete_topics([names.boards.name])
+
+    def told() -> list[tuple[str, str]]:
+        found = json.loads(begun.run("doctor", "--json").stdout)
+        return sorted((it["found"], it["remedy"]) for it in found if it["what"] == "topics")
+
+    by_hand = "set it by hand with the broker's tools; `topics apply` alters nothing"
+    assert eventually(lambda: len(told()) == 2, within_s=30)
+    (boards, create), (facts, leave) = told()
+    assert (boards, create) == (f"{names.boards.name} is missing", "`memberflow topics apply`")
+    assert facts.startswith(f"{names.facts.name}: retention.ms is 1000, declared is ")
+    assert leave == by_hand
+
+
+def test_a_server_is_asked_where_the_sink_would_write(begun: Log) -> None:
+    """Who answers SQL over HTTP may be another engine."""
+    with free_ports(1) as (port,):
+        pass
+    away = {"MEMBERFLOW_CLICKHOUSE__ADAPTER": "server", "MEMBERFLOW_CLICKHOUSE__PORT": str(port)}
+    found = {it["what"]: it for it in json.loads(begun.run("doctor", "--json", stdin=None, **away).stdout)}
+    assert (found["clickhouse"]["health"], str(port) in found["clickhouse"]["found"]) == ("fail", True)
+    done = begun.run("audit", stdin=None, **away)
+    assert (done.exit_code, len(done.stderr.splitlines())) == (2, 1), done.stderr
 
 
 def test_the_doctor_works_where_nothing_runs(log: Log) -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -85,7 +86,7 @@ def test_every_record_that_was_sent_was_judged(ran: Ran) -> None:
     found = re.search(r"([\d,]+) records were sent .*, ([\d,]+) were judged", ran.said)
     assert found is not None
     assert found[1] == found[2]
-    assert int(found[1].replace(",", "")) > 90_000
+    assert int(found[1].replace(",", "")) > 60_000
 
 
 @pytest.mark.parametrize(
@@ -143,13 +144,17 @@ def test_a_signal_while_it_sets_up_leaves_no_process(number: signal.Signals, tmp
     assert left_in(folder) == {}
 
 
+def has_begun(folder: Path, processes: int) -> bool:
+    return len(left_in(folder)) >= processes
+
+
 def test_a_demo_that_was_killed_is_cleaned_up_by_the_next_and_two_at_once_are_refused(tmp_path: Path) -> None:
     folder = tmp_path / "demo"
     with running_demo(folder) as demo:
-        assert eventually(lambda: len(left_in(folder)) >= 3, within_s=SET_UP_S)
-        second = run_demo(folder, "5")
-        assert second.code == 2
-        assert "a demo runs already" in second.complained
+        for begun in (1, 3):  # also while it has only just begun
+            assert eventually(partial(has_begun, folder, begun), within_s=SET_UP_S)
+            second = run_demo(folder, "5")
+            assert (second.code, "a demo runs already" in second.complained) == (2, True), second.complained
         demo.kill()
         demo.communicate(timeout=60)
     left = left_in(folder).keys()

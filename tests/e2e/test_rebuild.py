@@ -190,7 +190,8 @@ async def overwrite(log: Kept, member: str, state: bytes) -> None:
 
 
 def test_partitions_that_are_well_are_not_rebuilt_by_mistake(lived: Lived, tmp_path: Path) -> None:
-    assert "partitions 0, 1, 2 have state and are not halted" in lived.log.refused("rebuild")
+    told = lived.log.refused("rebuild")
+    assert "partitions 0, 1, 2 have state and are not halted; nothing was changed; name what is lost (`" in told
     assert "there is no partition 7" in lived.log.refused("rebuild", "7")
     assert "holds no snapshot of partition 0" in lived.log.refused("rebuild", "--replace", "--from", str(tmp_path))
     assert lived.halted() == {}, "what was well goes on"

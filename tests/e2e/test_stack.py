@@ -15,6 +15,7 @@ import redis
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from infra.process import StackError, free_ports
+from infra.redis import Redis
 from infra.stack import Stack
 from schemas.settings import Settings
 from schemas.topics import topics
@@ -64,7 +65,8 @@ def test_up_status_up_down_leaves_no_process(tmp_path: Path) -> None:
     assert json.loads(command("status", "--json", data=folder).stdout) == told
     assert "kafka" in command("status", data=folder).stdout
 
-    found = subprocess.run(["sh", "-c", 'set -a; . "$0"; env', folder / "stack.env"], capture_output=True, check=True)
+    how = command("up", data=folder).stdout.splitlines()[-1].removeprefix("Commands find it by: ")
+    found = subprocess.run(["sh", "-c", f"{how}; set -a; env"], capture_output=True, check=True)
     assert set(found.stdout.decode().splitlines()) >= {f"{name}={value}" for name, value in told["env"].items()}
 
     assert command("down", data=folder).returncode == 0
@@ -95,6 +97,18 @@ def test_a_dead_part_is_one_line(tmp_path: Path) -> None:
             assert told.stderr.startswith("stack: redis is dead (see ")
             assert told.stderr.count("\n") == 1
     assert processes_of(tmp_path) == []
+
+
+def test_a_part_that_is_there_and_does_not_answer_is_not_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Redis, "start_limit_s", 1.0)
+    with Stack(tmp_path) as stack:
+        stack.pause("redis")
+        try:
+            with pytest.raises(StackError, match="redis gave no answer within 1 s"):
+                Stack(tmp_path).up()
+        finally:
+            stack.resume("redis")
+        Stack(tmp_path).up()
 
 
 def test_a_part_that_cannot_start_tells_why_and_takes_the_others_down(tmp_path: Path) -> None:

@@ -76,7 +76,34 @@ WARNED = [
         "no action",
     ),
     ("a floor without task", "reward: {level: explorer 2}", "reward: {}", "levels.steps.1", "no task gives it"),
-    ("a floor misspelt", "{level: explorer 2}", "{level: explorer two}", "tasks.icebreak.reward.level", "never given"),
+    ("a level that is no floor", "{level: explorer 2}", "{level: gold}", "tasks.icebreak.reward.level", "never given"),
+    # tasks that say of a level what it does not
+    ("a longer streak", "streak, at_least: 7", "streak, at_least: 8", "tasks.check_in_7.conditions.0.at_least", ": 7"),
+    ("200 cents", "at_least: 20000}", "at_least: 200}", "tasks.spend_200.conditions.0.at_least", "silver: 20000"),
+    ("a shorter streak of the level", "streak: 7}", "streak: 6}", "tasks.check_in_7.conditions.0.at_least", ": 6"),
+    (
+        "more spend, in the level",
+        "spend_from: 200,",
+        "spend_above: 200,",
+        "tasks.spend_200.conditions.0.at_least",
+        "01",
+    ),
+    ("no such standard", ", streak: 7}", "}", "tasks.check_in_7.conditions.0.at_least", "no standard of this measure"),
+    (
+        "a condition that never holds",
+        "where: {coupon_id: given}",
+        "cel: '1 > 2'",
+        "tasks.trial.conditions.0.of.1.cel",
+        "looks at no field of purchase",
+    ),
+    (
+        "one that always holds, of a badge",
+        "where: {kind: trial, status: finished}",
+        "cel: '2 > 1'",
+        "badges.senior_taster.actions.of.0.cel",
+        "always the same answer",
+    ),
+    ("one that looks at the order", "where: {coupon_id: given}", "cel: 'amount > 1'", "", ""),
     ("tenure at once", "tenure_months: 3 ", "tenure_months: 0 ", "levels.steps.0", "passed over"),
     ("a bonus of none", "per_year: 200,", "per_year: 0,", "levels.bonus.referrals", "never reached"),
     (
@@ -109,10 +136,8 @@ def test_the_default_programme_has_no_warning() -> None:
 
 def test_every_check_has_a_planted_fault() -> None:
     pilot = DEFAULT + "pilots: {a: {percent: 5, overrides: {points.share.points: 8}}}\n"
-    found = {check for check in CHECKS if list(check(parse(pilot)))}
-    for _, old, new, path, _ in WARNED:
-        if path:
-            found |= {check for check in CHECKS if list(check(parse(DEFAULT.replace(old, new, 1) + QUIZ)))}
+    texts = [pilot, *(DEFAULT.replace(old, new, 1) + QUIZ for _, old, new, path, _ in WARNED if path)]
+    found = {check for programme in map(parse, texts) for check in CHECKS if list(check(programme))}
     assert set(CHECKS) - found == set()
 
 

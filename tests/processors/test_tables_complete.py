@@ -198,6 +198,18 @@ CASE = """\
             CASE.replace("{at: day 0, do: share}", "{at: day 0, again: 1}"),
             "t.yaml:7:21: cases.0.steps.0.again: an earl",
         ),
+        (CASE.replace("share}", "tick, happend: day 1}"), "t.yaml:7:31: cases.0.steps.0.happend: tick has no happend"),
+        (CASE.replace("share}", "boards, times: two}"), "t.yaml:7:33: cases.0.steps.0.times: from 1 to 1000"),
+        (
+            CASE.replace("share}", "threshold, valeu: 1, members: 2}"),
+            "t.yaml:7:36: cases.0.steps.0.valeu: threshold has",
+        ),
+        (CASE.replace("share}", "threshold, value: 1}"), "t.yaml:7:9: cases.0.steps.0: say `members`"),
+        (CASE.replace("share}", "threshold, value: x, members: 2}"), "t.yaml:7:36: cases.0.steps.0.value: a number"),
+        (CASE.replace("share}", "adjust, hold: 0}"), "t.yaml:7:33: cases.0.steps.0.hold: a hold by its place"),
+        (CASE.replace("share}", "award, palce: 1}"), "t.yaml:7:9: cases.0.steps.0: award: Object contains unknown"),
+        (CASE.replace("share}", "share, hold: 1}"), "t.yaml:7:32: cases.0.steps.0.hold: share has no hold, adjust"),
+        (CASE.replace("share}", "share, month: 1}"), "t.yaml:7:32: cases.0.steps.0.month: share has no month, award"),
         (CASE.replace("ledger", "leger"), "t.yaml:9:7: cases.0.then.leger: Extra inputs are not permitted"),
         (CASE.replace("ordinary", "common"), "t.yaml:5:15: cases.0.aspects.0: Input should be 'ordinary'"),
         (CASE.replace("ordinary", "late"), "t.yaml:5:5: cases.0.aspects: no step of this case is late"),
@@ -220,3 +232,10 @@ def test_all_that_is_wrong_is_told_at_once() -> None:
     with pytest.raises(ProgrammeError) as error:
         cases(HEAD + CASE.replace("day 0", "noon") + second, "t.yaml")
     assert [line for line, *_ in error.value.errors] == [7, 13]
+
+
+def test_a_hold_that_is_not_there_is_told_with_the_step() -> None:
+    judged = CASE.replace("do: share}", "do: share}\n      - {at: day 1, do: adjust, kind: release, hold: 2}")
+    (case,) = cases(HEAD + judged, "t.yaml")
+    with pytest.raises(LookupError, match="step 2: hold 2: member has 0 by then"):
+        played(case.deeds, case.rules)

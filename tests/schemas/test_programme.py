@@ -70,7 +70,14 @@ WRONG = [
     ("a factor beyond 4", "factor: 2}", "factor: 5}", 27, "points.check_in.streak.factor", "less than or equal to 4"),
     ("a zone that is none", "zone: Asia/Shanghai", "zone: Asia/Shanghay", 1, "zone", "not an IANA zone"),
     ("rules the code does not know", "rules: 1 ", "rules: 9999 ", 1, "rules", "this release knows rules 1"),
-    ("a weight of nothing known", "    login: 500", "    logn: 500", 3, "activity.weights", "no such action: logn"),
+    (
+        "a weight of nothing known",
+        "    login: 500",
+        "    logn: 500",
+        5,
+        "activity.weights.logn",
+        "no such action: logn",
+    ),
     (
         "steps that do not climb",
         "{tier: L2, after_days: 38}",
@@ -118,16 +125,16 @@ WRONG = [
         "presence by an action nobody knows",
         "# presence: {actions: [login]}",
         "presence: {actions: [login, logn]}",
-        12,
-        "presence.actions",
+        29,
+        "presence.actions.1",
         "no such own action: logn; known: check_in, login, message",
     ),
     (
         "presence by what others do",
         "# presence: {actions: [login]}",
         "presence: {actions: [refund]}",
-        12,
-        "presence.actions",
+        22,
+        "presence.actions.0",
         "no such own action: refund",
     ),
     (
@@ -179,6 +186,8 @@ WRONG = [
     ("a rate without end", "per_unit: 1 ", "per_unit: .inf ", 5, "points.purchase.per_unit", "valid number"),
     ("a truth for a rate", "per_unit: 1 ", "per_unit: true ", 5, "points.purchase.per_unit", "valid number"),
     ("no currency at all", "currencies: [CNY]", "currencies: []", 1, "currencies", "at least 1 item"),
+    ("a day that there is not", "minor_units: 100", "minor_units: 2026-02-30", 1, "minor_units", "valid integer"),
+    ("a number without end", "minor_units: 100", f"minor_units: {'9' * 5000}", 1, "minor_units", "valid integer"),
 ]
 
 
@@ -193,8 +202,7 @@ def test_an_error_has_line_column_path_and_words(
     assert path in places, str(caught.value)
     line, col, text = places[path]
     assert words in text
-    where = {"activity.weights": "weights:"}.get(path, old)
-    expected = line_of("name: default") if name == "a missing name" else line_of(where)
+    expected = line_of("name: default") if name == "a missing name" else line_of(old)
     assert (line, col) == (expected, column)
     assert f"mine.yaml:{line}:{col}: {path}: " in str(caught.value)
 

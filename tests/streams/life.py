@@ -74,6 +74,16 @@ class Life:
 
     async def now(self, lang: str) -> list[str]:
         """What has not happened yet."""
+        log, shown, live = await (await self._machine()).member_log("m-1")
+        return [line.text for line in Explainer(log, SHANGHAI, lang).now(shown, live=live)]
+
+    async def since(self, days: float) -> list[Told]:
+        """What is told from a day on, as the command reads it."""
+        moment = instant(START + round(days * DAY))
+        log, _, _ = await (await self._machine()).member_log("m-1", moment)
+        return Explainer(log, SHANGHAI, "en").tell()
+
+    async def _machine(self) -> TimeMachine:
         store = MemoryStore(LOG)
         replay = Replay(Identity(LOG, "topic-1", 1), TOPIC, 0)
         await replay.begin()
@@ -84,6 +94,4 @@ class Life:
             return {}
 
         settings = Settings(log=LOG, partitions=1, _env_file=None)
-        machine = TimeMachine(settings, store, ListSource(self.log, TOPIC, 100), none)
-        log, shown, live = await machine.member_log("m-1")
-        return [line.text for line in Explainer(log, SHANGHAI, lang).now(shown, live=live)]
+        return TimeMachine(settings, store, ListSource(self.log, TOPIC, 100), none)

@@ -14,7 +14,8 @@ from aiokafka import AIOKafkaProducer
 from schemas.topics import topics
 from streams.analytics import AnalyticsStore, Block, Params, Probe, Row
 from streams.errors import AnalyticsUnavailable
-from streams.sink import Sink, Source
+from streams.landing import Source
+from streams.sink import Sink
 from streams.topics import admin, apply
 
 PARTITIONS = 3

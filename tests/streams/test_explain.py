@@ -50,6 +50,17 @@ async def test_a_purchase_is_told_from_action_to_ledger_and_when_its_points_beca
     assert as_data(told, log, [])["facts"][0]["points"] == 198
 
 
+async def test_what_is_told_does_not_depend_on_how_far_back_is_looked() -> None:
+    """Balances, and what was paid or repeated before the window, are those of the whole log."""
+    steps = [(0.5, "purchase"), (1, "check_in"), (8, "tick"), (9, "check_in"), (40, "check_in"), (400, "tick")]
+    life = Life([*steps, (401, "check_in"), (401.1, "check_in", 401.1, {"number": 6}), (401.2, "check_in")])
+    whole, _, _ = await life.read("en")
+    for days in (0, 1, 9, 300, 401.05, 402):
+        told = await life.since(days)
+        assert told == whole[len(whole) - len(told) :], days
+    assert len(await life.since(300)) < len(whole)
+
+
 async def test_the_same_in_chinese() -> None:
     told, _, _ = await Life([(0.5, "purchase"), (8, "tick")]).read("zh")
     assert told[0].heading == "2026-03-02 12:00:00+08:00  购买 e-0（来自 app），记录 1"

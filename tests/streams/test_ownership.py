@@ -153,7 +153,7 @@ async def test_lost_state_halts_and_is_never_begun_anew() -> None:
     await site.until(lambda: 0 in site.ownership.halted)
     await asyncio.sleep(30)
     assert await site.offset() is None
-    assert "restore it with `memberflow rebuild`" in (await site.shared.halted([0]))[0]
+    assert "restore it with `memberflow rebuild 0`" in (await site.shared.halted([0]))[0]
 
 
 @in_no_time
@@ -185,7 +185,7 @@ def test_a_spoiled_key_halts_its_partition_and_the_others_go_on(part: Part) -> N
         assert halted == site.ownership.halted
         assert f":{part} is a string" in halted[0]
         if part != "halted":
-            assert "restore it with `memberflow rebuild`" in halted[0]
+            assert "restore it with `memberflow rebuild 0`" in halted[0]
             site.shared.heal(0, part)
         await site.shared.resume(0)
         await committed(site, 1)
@@ -203,7 +203,7 @@ async def test_who_resumes_what_is_still_spoiled_is_told_again() -> None:
     await site.until(lambda: 0 in site.ownership.halted)
     await site.shared.resume(0)
     await asyncio.sleep(30)
-    assert "`memberflow rebuild`" in (await site.shared.halted([0]))[0]
+    assert "`memberflow rebuild 0`" in (await site.shared.halted([0]))[0]
     assert not site.errors
 
 

@@ -14,9 +14,10 @@ from schemas.tables import BLOCK_OFFSETS, FACTS
 from streams.analytics import AnalyticsStore, Block, Params, Row
 from streams.chdb_store import ChdbStore
 from streams.errors import AnalyticsUnavailable
+from streams.landing import Source
 from streams.migrations import migrate
 from streams.reconciler import KINDS, Completeness, Reconciler, Rounds
-from streams.sink import Sink, Source
+from streams.sink import Sink
 from tests.contracts.analytics_stores import chdb_settings
 from tests.rows import facts_of
 from tests.streams.sink_bench import Counters, new_log, publish, running, until

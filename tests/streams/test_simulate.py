@@ -24,6 +24,7 @@ from schemas.records import Keys, ProgrammeControl
 from streams import snapshot
 from streams.cli_looking import days_of, share_of
 from streams.errors import StateLost, TotalsDiffer, UsageError
+from streams.recorded import FROM_CLICKHOUSE
 from streams.simulate import Asked, Lived, Simulated, Simulation, check_facts
 from streams.simulate_partition import EVERYBODY, Outcome, Task, fold, sampled, standings
 from streams.simulate_population import Given, Result
@@ -260,8 +261,31 @@ async def test_a_simulation_begins_with_an_image_where_the_log_is_gone(tmp_path:
     assert await check_facts(lived, it.facts()) > 100
     without = Here(it, tmp_path / "work")
     without.simulation.source.bounds = bounds  # type: ignore[method-assign]
-    with pytest.raises(StateLost, match="ClickHouse has only facts"):
+    with pytest.raises(StateLost, match="replay what ClickHouse holds"):
         await without.simulation.lived(Asked())
+
+
+async def test_a_source_that_has_less_than_the_workers_is_waited_for_and_then_told(tmp_path: Path) -> None:
+    it = LivedLog("behind-1", 2)
+    await asyncio.to_thread(lambda: instantly(it.live(3, 100)))
+    here, ends = Here(it, tmp_path), {p: it.log.end(it.topics.actions.name, p) for p in range(PARTITIONS)}
+    short = {1: 5}
+
+    async def bounds(partition: int) -> tuple[int, int]:
+        return 0, ends[partition] - short.get(partition, 0)
+
+    here.simulation.source.bounds = bounds  # type: ignore[method-assign]
+    what = rf"partition 1 .* up to offset {ends[1] - 5}, its worker stands at {ends[1]}"
+    with pytest.raises(StateLost, match=what):
+        await here.simulation.lived(Asked())
+    here.simulation.lacking = FROM_CLICKHOUSE
+
+    async def coming(partition: int) -> tuple[int, int]:
+        short[1] = max(0, short[1] - 2)
+        return await bounds(partition)
+
+    here.simulation.source.bounds = coming  # type: ignore[method-assign]
+    assert (await here.simulation.lived(Asked())).tasks[1].until == ends[1]
 
 
 # -- what differs

@@ -17,9 +17,10 @@ from schemas.topics import topics
 from streams.analytics import AnalyticsStore, open_store
 from streams.chdb_store import ChdbStore
 from streams.errors import UsageError
+from streams.landing import Source
 from streams.migrations import migrate
 from streams.sequence import LastSeen, decode
-from streams.sink import Sink, Source
+from streams.sink import Sink
 from streams.sink_start import Gap, accept_gap, committed, gaps, group_of, start_of
 from streams.topics import admin
 from tests.contracts.analytics_stores import chdb_settings
@@ -320,7 +321,8 @@ CRASHING = """
 import asyncio, os, signal, sys
 from pathlib import Path
 from streams.chdb_store import ChdbStore
-from streams.sink import Sink, Source
+from streams.landing import Source
+from streams.sink import Sink
 passed = 0
 def crash(name):
     global passed

@@ -64,6 +64,11 @@ def test_a_file_of_points_is_csv_or_json_lines(tmp_path: Path, text: str) -> Non
         ("member_id,points\nm-1,5,6\n", "file:2: has not 2 columns"),
         ("member_id,points\nm-1,99999999999\n", "file:2: $.points"),
         ('{"member_id": "m-1"\n', "file:1:"),
+        ("m-1,5\n", "file:1: names no column member_id"),
+        ("member_id,points\n", "file:1: holds no row"),
+        ("", "file:1: holds no row"),
+        ("member_id,points\n13800138000,5\n", "file:2: $.member_id a phone number is no id"),
+        ("member_id,points\nm-1,x\nm-1\n,5\nm-1,5\n", "file:2: wanted.*; .*file:3: has not 2.*; .*file:4: wanted"),
     ],
 )
 def test_a_wrong_line_is_told_by_its_number_and_nothing_is_booked(tmp_path: Path, text: str, told: str) -> None:

@@ -98,6 +98,14 @@ async def drained(consumer: Bare) -> Heard:
     return consumer.heard
 
 
+def test_a_partition_that_stands_quiet_is_no_alarm_of_fausts() -> None:
+    """It would tell of streams that stand still, an hour into a quiet night; no stream of theirs runs."""
+    consumer = Bare([])
+    assert hasattr(consumer._thread, "verify_event_path") is False  # what Faust's own method asks
+    for later in (600.0, 36_000.0):
+        consumer.verify_event_path(later, ONE)
+
+
 async def test_only_what_is_acquired_is_fetched() -> None:
     consumer = Bare([{ONE: [5, 6]}])
     consumer.open(ONE, 5)

@@ -31,12 +31,14 @@ class Deed(NamedTuple):
     """Something that arrives at a moment (ms): an action, an award, or `None`: only time passes.
 
     `hold` is the place, from 1, of the hold that an action of staff judges. `settles`: boards that can be final are.
+    `step` is the place, from 1, of the step that it comes from, if that is told.
     """
 
     arrives: int
     what: Action | AnyDerived | None
     hold: int = 0
     settles: bool = False
+    step: int = 0
 
 
 class Cast:
@@ -62,7 +64,7 @@ class Cast:
         for story in self.members.values():
             story.tick(self.clock)
         if isinstance(deed.what, Action):
-            action = self._judging(deed.what, deed.hold) if deed.hold else deed.what
+            action = self._judging(deed.what, deed) if deed.hold else deed.what
             if self._act(action) is Verdict.APPLIED and self.twice:
                 assert self._act(action) is not Verdict.APPLIED
         elif deed.what is not None:
@@ -111,11 +113,13 @@ class Cast:
         for span, known in self.final.items():
             assert list(boards.boards_of(span)) == known, span
 
-    def _judging(self, action: Action, hold: int) -> Action:
-        """An action of staff that names the hold by its place."""
+    def _judging(self, action: Action, deed: Deed) -> Action:
+        """An action of staff that names the hold by its place. Raises `LookupError` if there is none yet."""
         facts = self.story(action.member_id).facts
         opened: list[Any] = [fact for _, _, fact in facts if isinstance(fact, PointsHeld)]
-        return msgspec.structs.replace(action, hold_id=opened[hold - 1].hold_id)
+        if deed.hold > len(opened):
+            raise LookupError(f"step {deed.step}: hold {deed.hold}: {action.member_id} has {len(opened)} by then")
+        return msgspec.structs.replace(action, hold_id=opened[deed.hold - 1].hold_id)
 
 
 def played(deeds: list[Deed], rules: Rules, *, twice: bool = False) -> Cast:

@@ -140,9 +140,9 @@ def _case(name: str, sheet: Sheet, row: Row) -> Case:
         if not BOARD.fullmatch(board):
             raise Wrong(("then", "boards", board), "write it as `spending of month 0 in region east`")
     changed = sheet.programme | row.programme
-    rules = _knowing(_rules(changed), row.steps)
     items = (*(f"{sheet.covers}.{part}" for part in row.of), *row.also) or (sheet.covers,)
-    played = deeds(row.steps)
+    played = deeds(row.steps)  # says what is wrong with a step
+    rules = _knowing(_rules(changed), row.steps)
     for aspect in row.aspects:
         if aspect in SHOWN and not SHOWN[aspect](row.steps):
             raise Wrong(("aspects",), f"no step of this case is {aspect}")
@@ -224,6 +224,6 @@ def _knowing(rules: Rules, steps: Sequence[Mapping[str, Any]]) -> Rules:
     tops = tuple(
         (at_of(step, number), step["value"] * 1_000, step["members"])
         for number, step in enumerate(steps)
-        if step.get("do") == "threshold" and step.keys() >= {"value", "members"}
+        if step.get("do") == "threshold"
     )
     return rules.knowing(tops) if tops else rules

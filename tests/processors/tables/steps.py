@@ -26,8 +26,12 @@ class Wrong(ValueError):
         self.path, self.words = path, words
 
 
-QUIET = ("tick", "boards", "threshold")
-"""No record to the member: time passes, thresholds come, boards that can be final are made so."""
+QUIET: dict[str, tuple[str, ...]] = {"tick": (), "boards": (), "threshold": ("value", "members")}
+"""No record to the member: time passes, thresholds come, boards that can be final are made so. With what each says."""
+
+SCHEDULE = ("at", "do", "times", "every")
+ONLY_OF = {"hold": "adjust", "week": "award", "month": "award"}
+"""Names that no other step knows; an action's own fields are looked at when it is made."""
 
 HEAD = (
     *("at", "do", "happened", "by", "times", "every", "again", "hold"),
@@ -88,6 +92,7 @@ def _step(step: Mapping[str, Any], number: int, before: list[list[Deed]]) -> Ite
         yield from (deed._replace(arrives=at) for deed in before[step["again"] - 1])
         return
     what = step.get("do")
+    _check_names(step, number, str(what))
     times, every = step.get("times", 1), 0
     if not isinstance(times, int) or not 1 <= times <= 1_000:
         raise Wrong(("steps", number, "times"), "from 1 to 1000")
@@ -101,10 +106,34 @@ def _step(step: Mapping[str, Any], number: int, before: list[list[Deed]]) -> Ite
         elif what in ACTIONS:
             happened = at_of(step, number, "happened") if "happened" in step else at
             body = _body(_counted(step, one), number, one, happened + one * every)
-            yield Deed(at + one * every, _action(body, number), step.get("hold", 0))
+            yield Deed(at + one * every, _action(body, number), step.get("hold", 0), step=number + 1)
         else:
             known = ", ".join((*QUIET, "award", *ACTIONS))
             raise Wrong(("steps", number, *(("do",) if "do" in step else ())), f"`do` is one of {known}")
+
+
+def _check_names(step: Mapping[str, Any], number: int, what: str) -> None:
+    """Raises `Wrong` for a name that such a step does not read, and for one that it lacks."""
+    if what in QUIET:
+        known = (*SCHEDULE, *QUIET[what])
+        if unknown := [name for name in step if name not in known]:
+            raise Wrong(("steps", number, unknown[0]), f"{what} has no {unknown[0]}; it has {', '.join(known)}")
+        if lacking := [name for name in QUIET[what] if name not in step]:
+            raise Wrong(("steps", number), f"say `{lacking[0]}`")
+        for name in QUIET[what]:
+            _number(step, number, name)
+    for name, of in ONLY_OF.items():
+        if name in step and what != of:
+            raise Wrong(("steps", number, name), f"{what} has no {name}, {of} has")
+    if "hold" in step and (_number(step, number, "hold") < 1 or not isinstance(step["hold"], int)):
+        raise Wrong(("steps", number, "hold"), "a hold by its place, from 1")
+
+
+def _number(step: Mapping[str, Any], number: int, name: str) -> int | Decimal:
+    value: Any = step[name]
+    if isinstance(value, bool) or not isinstance(value, int | Decimal):
+        raise Wrong(("steps", number, name), "a number")
+    return value
 
 
 def _counted(step: Mapping[str, Any], one: int) -> Mapping[str, Any]:

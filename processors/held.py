@@ -11,6 +11,9 @@ from schemas.member import MemberState
 POINTS, MESSAGES, REFERRALS = "points", "messages", "referrals"
 SCOPES: dict[str, frozenset[str]] = {MESSAGES: frozenset({"message"}), REFERRALS: frozenset({"referral"})}
 """The rules of the entries that a hold of a scope holds; `points` holds all but those of orders and of staff."""
+OPEN = (0, 0)
+REVERSED_MAX = 16
+"""Reversed holds that are remembered, the latest."""
 STAFF_RULES = frozenset({"adjust", "opening"})
 
 
@@ -24,7 +27,10 @@ class Part(Struct, array_like=True, gc=False):
 
 
 class Hold(Struct, array_like=True, gc=False):
-    """A hold that is open since `at` (ms) and holds entries from (`offset`, `index`) on; `said` is its fact's index."""
+    """A hold that is open since `at` (ms) and holds entries from (`offset`, `index`) on; `said` is its fact's index.
+
+    One that staff reversed is remembered without parts: `until` that offset and index its entries are gone.
+    """
 
     id: str
     scope: str
@@ -33,10 +39,13 @@ class Hold(Struct, array_like=True, gc=False):
     index: int
     said: int
     parts: list[Part]
+    until: tuple[int, int] = OPEN
 
     def takes(self, fact: Ledger) -> bool:
         """Whether an entry belongs here; a correction only if what it amends does."""
         if fact.amends and fact.amends < (self.offset, self.index):
+            return False
+        if self.until != OPEN and not (fact.amends and fact.amends < self.until):
             return False
         if self.scope == POINTS:
             return not fact.order_id and fact.rule not in STAFF_RULES
@@ -54,11 +63,34 @@ class Hold(Struct, array_like=True, gc=False):
 
 def read(state: MemberState) -> list[Hold]:
     """The holds that are open, the oldest first."""
-    return _decode(state.holds) if state.holds else []
+    return [hold for hold in _all(state) if hold.until == OPEN]
 
 
 def write(state: MemberState, holds: list[Hold]) -> None:
-    """Keep these."""
+    """Keep these as those that are open."""
+    _keep(state, [*_reversed(state), *holds])
+
+
+def remember(state: MemberState, hold: Hold, until: tuple[int, int]) -> None:
+    """Keep that the entries a hold held were taken back as a whole: nobody may take them back again."""
+    gone = Hold(hold.id, hold.scope, hold.at, hold.offset, hold.index, hold.said, [], until)
+    _keep(state, [*_reversed(state), gone][-REVERSED_MAX:] + read(state))
+
+
+def is_gone(state: MemberState, fact: Ledger) -> bool:
+    """Whether what an entry amends was taken back with a hold."""
+    return fact.amends is not None and any(hold.takes(fact) for hold in _reversed(state))
+
+
+def _all(state: MemberState) -> list[Hold]:
+    return _decode(state.holds) if state.holds else []
+
+
+def _reversed(state: MemberState) -> list[Hold]:
+    return [hold for hold in _all(state) if hold.until != OPEN]
+
+
+def _keep(state: MemberState, holds: list[Hold]) -> None:
     state.holds = _encode(holds) if holds else b""
 
 

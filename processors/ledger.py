@@ -108,6 +108,9 @@ def correct(rules: Rules, state: MemberState, fact: Ledger) -> None:
     if fact.points >= 0:
         fact.active = fact.points
         return issue(rules, state, fact)
+    if _is_gone(state, fact):
+        fact.points = fact.active = 0
+        return None
     state.issued += fact.points
     if _is_of_today(rules, state, fact):
         state.day_points = max(0, state.day_points + fact.points)
@@ -123,6 +126,8 @@ def reverse(state: MemberState, fact: Ledger, points: int, first: int, *, forgiv
 
     Returns how many were taken back, which `reversed` says; the entry's `points` stay.
     """
+    if _is_gone(state, fact):
+        return 0
     if state.holds and (out := held.take_out(state, fact, points)):
         cancel(state, fact, out)
         return out + reverse(state, fact, points - out, first, forgive=forgive) if points > out else out
@@ -140,6 +145,8 @@ def take_back(rules: Rules, state: MemberState, fact: Ledger, points: int, end: 
     Held ones are pending and go by every policy. `pending_only` leaves active ones (`kept`), and of a lot that has
     ended nothing is owed (`ended`).
     """
+    if _is_gone(state, fact):
+        return 0
     out = held.take_out(state, fact, points) if state.holds else 0
     if out:
         cancel(state, fact, out)
@@ -149,6 +156,14 @@ def take_back(rules: Rules, state: MemberState, fact: Ledger, points: int, end: 
         fact.reason = "kept" if end > clock else "ended"
         return out
     return out + reverse(state, fact, points - out, end, forgive=rules.refund_policy == "to_zero")
+
+
+def _is_gone(state: MemberState, fact: Ledger) -> bool:
+    """Whether the points an entry takes back are gone with a hold that staff reversed; then it says so."""
+    if not (state.holds and held.is_gone(state, fact)):
+        return False
+    fact.base, fact.reason = 0, "hold_reversed"
+    return True
 
 
 def credits_first(rules: Rules, state: MemberState, facts: Sequence[Fact], clock: int) -> None:

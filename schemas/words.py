@@ -64,6 +64,7 @@ REASONS = {
     "plain": Words("an order older than those kept: no point comes back", "订单早于保留期：无积分退回"),
     "moved": Words("another order is the first one now", "首单已改为另一笔订单"),
     "kept": Words("active points stay with the member: the policy of refunds", "可用积分不收回：退款政策"),
+    "hold_reversed": Words("staff took the points back with their hold", "积分已随冻结由人工撤销"),
     "ended": Words("the lot has ended: nothing is owed", "该批次已到期：无需退还"),
     "cap.ladder": Words("the week's items are reached, or this rung gives none", "当周商品数已达上限，或此步无积分"),
     "held": Words("held on suspicion until staff judge it", "存疑冻结，待人工判定"),

@@ -288,6 +288,14 @@ WRONG = [
         "index: {at_least: 80",
         "one badge may go by the index, and late does",
     ),
+    (
+        "Programme.a_badge_is_given_by_one_task",
+        "reward: {level: explorer 2}",
+        "reward: {level: explorer 2, badge: helper}",
+        "tasks.helping.reward.badge",
+        "badge: helper",
+        "helper is given by task icebreak already",
+    ),
 ]
 
 BESIDE = (

@@ -90,7 +90,7 @@ def judge(look: Look) -> None:
 def brought(look: Look, level: str, since: int) -> None:
     """A level that the member brings along, held since a moment: it begins today, and no refund undoes it.
 
-    A floor is not brought: joining gives it. Neither is a level that was earned here already, or that nobody knows.
+    A floor is not brought: joining gives it. Neither is a level below one that was earned here, or that nobody knows.
     """
     state, levels = look.state, look.levels
     place = levels.names.index(level) if level in levels.names else 0
@@ -98,7 +98,7 @@ def brought(look: Look, level: str, since: int) -> None:
         yesterday = levels.calendar.day(look.by) - 1
         run = course(look.in_force, state, begun(state))
         kept = run.judged(yesterday) if yesterday > run.closed else begun(state)
-        if place > max(kept.earned, run.floor(look.by)):
+        if place >= kept.earned and place > run.floor(look.by):
             if place > state.level:
                 _fact(look, place, since, run.sums.spend, run.sums.growth, "opening", "brought along")
             _put(state, [row for row in changes(state) if row.day > yesterday])  # no refund undoes those before

@@ -72,11 +72,13 @@ class Load:
     async def run(self) -> None:
         """A batch each turn, as many as the rate asks."""
         loop = asyncio.get_running_loop()
-        began = loop.time()
+        last, owed = loop.time(), 0.0
         listening = asyncio.create_task(self.staff.listen()) if self.staff else None
         while not self.stopping:
-            due = int((loop.time() - began) * self.rate) - self.meant
-            batch = [self._record() for _ in range(min(due, self.rate))]
+            now = loop.time()
+            owed, last = owed + (now - last) * self.rate, now
+            batch = [self._record() for _ in range(min(int(owed), self.rate))]
+            owed -= len(batch)
             self.meant += len(batch)
             while batch and not await self._sent(batch):
                 self.resent += len(batch)

@@ -56,6 +56,8 @@ FATES = (
 )
 FREEZES = [fate for fate in FATES if fate.startswith("FREEZE")]
 PATIENCE = 120
+CALM_RATE = 500
+"""Of actions a second, once the records of a long run are sent."""
 PEOPLE = ("--why", "chaos", "--by", "ana", "--approved-by", "ben")
 CHANGES = (("points: 7\n", "after_days: 6}"), ("points: 8\n", "after_days: 7}"))
 """Of the share's points and the first tier, in the two programmes that come into force meanwhile."""
@@ -124,16 +126,25 @@ class Chaos:
         await change
         await self._change(*CHANGES[1])
         self.until = max(self.until, time.monotonic() + HOLDS_AFTER)
+        if self.records:
+            await self._many()
+        while time.monotonic() < self.until or self.frozen_since or self.fleet.fated() or self._owed():
+            await self._pause(5)
+            if not self.records:
+                await self._kill()
+            assert time.monotonic() < self.until + PATIENCE, f"fates that were not met: {self._unmet()}"
+
+    async def _many(self) -> None:
+        """So many records with a kill now and then; what is left of them is worked off before the last fates."""
         while self.load.meant < self.records:
             await self._pause(20)
             await self._kill()
+        self.load.rate = min(self.load.rate, CALM_RATE)
+        deadline = time.monotonic() + self.records / 1_000
+        while not await Proof(self.log.settings).settled(within_s=1):
+            await self._pause(1)
+            assert time.monotonic() < deadline, "the records were not worked off"
         self.until = max(self.until, time.monotonic())
-        while time.monotonic() < self.until or self.frozen_since or self.fleet.fated() or self._owed():
-            await self._pause(5)
-            await self._kill()
-            assert time.monotonic() < self.until + PATIENCE + self.records // 2_000, (
-                f"fates that were not met: {self._unmet()}"
-            )
 
     async def _change(self, points: str, after: str) -> None:
         """One more programme into every partition: who meets an outage types it again, as the command says."""

@@ -25,6 +25,7 @@ from schemas.settings import Settings
 from schemas.topics import topics
 
 PATIENCE_S = 20.0
+BROUGHT = "spend.brought"
 # Not among them: ticks, control records, markers; a stray counts where it was judged, not where it was forwarded.
 OF_SENDERS = ("applied", "duplicate", "conflict", "late", "dead_letter")
 Cut = Mapping[int, int]
@@ -133,6 +134,8 @@ class Facts:
         self._sums["facts"] += 1
         if fact.kind == "ledger":  # other facts name points that they do not change
             self._sums.update(issued=fact.points, active=fact.active, pending=fact.pending, spend=fact.spend)
+        elif fact.kind == BROUGHT:
+            self._sums.update(spend=fact.spend)
         if step := STEP.get(fact.kind):
             self._held[fact.tier] += step
 
@@ -153,7 +156,8 @@ def of_tables(settings: Settings, cut: Cut) -> Totals:
         time.sleep(0.2)
     columns = ("points", "active", "pending", "spend")
     summed = ", ".join(f"sum({column})" for column in columns)
-    row = _ask(settings, f"SELECT {summed} FROM facts_now WHERE {where} AND kind = 'ledger'")[0]
+    kinds = f"kind IN ('ledger', '{BROUGHT}')"
+    row = _ask(settings, f"SELECT {summed} FROM facts_now WHERE {where} AND {kinds}")[0]
     sums = Counter(dict(zip(("issued", *columns[1:]), map(int, row), strict=True)))
     step = "multiIf(kind = 'tier.entered', 1, kind IN ('tier.left', 'tier.voided'), -1, 0)"
     tiers = _ask(settings, f"SELECT tier, sum({step}) FROM facts_now WHERE {where} AND tier != '' GROUP BY tier")

@@ -23,6 +23,9 @@ from streams.wiring import Invocation, run
 if TYPE_CHECKING:
     from streams.analytics import Reader
 
+CAUGHT_UP_S, LOOK_S = 30.0, 0.2
+"""How long facts may take into ClickHouse before a person is told, and how often is looked."""
+
 EVERY_MIN_S, EVERY_MAX_S = 60, 43_200
 """A day without a comparison is an alert: a round must come well before."""
 
@@ -163,7 +166,7 @@ async def _publish(invocation: Invocation, by: str, why: str, *, dry_run: bool) 
 
 @asynccontextmanager
 async def caught_up(invocation: Invocation, at: Mapping[int, control_log.Standing]) -> AsyncIterator[Reader]:
-    """Who has all facts that were published where the log stands. Raises `UsageError` while some are missing."""
+    """Who has all facts that were published where the log stands. Raises `UsageError` where some do not come."""
     from streams.analytics import open_reader
     from streams.thresholds import behind
 
@@ -171,10 +174,13 @@ async def caught_up(invocation: Invocation, at: Mapping[int, control_log.Standin
     reader: Reader = await asyncio.to_thread(open_reader, settings.clickhouse)
     try:
         written = {partition: place.state.n for partition, place in at.items()}
-        late = await asyncio.to_thread(behind, reader, settings.log, written)
-        if late:
-            what = f"ClickHouse has not all facts of partitions {', '.join(map(str, late))} yet"
-            raise UsageError(what, remedy="is the sink running? try again in some seconds")
+        loop = asyncio.get_running_loop()
+        until = loop.time() + CAUGHT_UP_S
+        while late := await asyncio.to_thread(behind, reader, settings.log, written):
+            if loop.time() > until:
+                what = f"ClickHouse has not all facts of partitions {', '.join(map(str, late))} yet"
+                raise UsageError(what, remedy="is the sink running? try again in some seconds")
+            await asyncio.sleep(LOOK_S)
         yield reader
     finally:
         await asyncio.to_thread(reader.close)

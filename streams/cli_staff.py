@@ -17,6 +17,7 @@ from processors.calendar import DAY_MS
 from streams import adjusting, importer, openings, staff_lists
 from streams import programme_log as control_log
 from streams.analytics import open_reader
+from streams.cli_analytics import caught_up
 from streams.cli_inspect import imports
 from streams.cli_operations import AsJson, bar
 from streams.errors import InputInvalid, TotalsDiffer, UsageError
@@ -140,7 +141,8 @@ def _tell_totals(verb: str, batch: str, rows: Sequence[adjusting.Row], booked: i
 async def _undo(invocation: Invocation, batch: str, signer: Signer, patience: float, *, apply: bool) -> None:
     async with _desk(invocation, signer, patience) as (desk, money):
         await desk.caught_up()
-        members = await asyncio.to_thread(_members_of, invocation, batch)
+        async with caught_up(invocation, await control_log.standing(invocation.settings, desk.store)) as reader:
+            members = await asyncio.to_thread(adjusting.members_of, reader, invocation.settings.log, batch)
         if not members:
             what = f"ClickHouse has no entry of a batch {batch}"
             raise UsageError(what, remedy="check its name, and that the sink runs")
@@ -159,14 +161,6 @@ async def _undo(invocation: Invocation, batch: str, signer: Signer, patience: fl
             what = f"{len(left)} rows of batch {batch} still stand"
             raise TotalsDiffer(what, remedy="see `memberflow dlq list`, then run the same command again")
     print("undone")
-
-
-def _members_of(invocation: Invocation, batch: str) -> list[str]:
-    reader = open_reader(invocation.settings.clickhouse)
-    try:
-        return adjusting.members_of(reader, invocation.settings.log, batch)
-    finally:
-        reader.close()
 
 
 # -- opening ------------------------------------------------------------------------------------------------------

@@ -281,6 +281,9 @@ class Dispatcher(ConsumerRebalanceListener):  # type: ignore[misc]
         if not place.live or fact.n <= place.live:
             self.metrics["memberflow_webhooks_suppressed"].labels("before_go_live").inc(len(self.queues))
             return []
+        if fact.brought:  # due before the member was brought along: it fires no step
+            self.metrics["memberflow_webhooks_suppressed"].labels("brought").inc(len(self.queues))
+            return []
         return self._plan(part, fact)
 
     def _plan(self, part: Part, fact: TierEntered) -> list[AnyEntry]:

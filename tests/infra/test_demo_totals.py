@@ -21,7 +21,7 @@ from infra.demo_totals import Facts, Totals
 from infra.process import StackError
 from infra.stack import Stack
 from schemas import facts, member, partition
-from schemas.facts import Fact, Ledger, Score, TierEntered, TierLeft
+from schemas.facts import Fact, Ledger, Score, SpendBrought, TierEntered, TierLeft
 from schemas.member import MemberState
 from schemas.partition import PartitionState
 from schemas.programme import TIERS
@@ -104,6 +104,11 @@ def added(cut: int, *told: Fact) -> Totals:
 
 def test_a_fact_published_twice_counts_once() -> None:
     assert added(3, ledger(1), ledger(2), ledger(1), ledger(2), ledger(3)).issued == 15
+
+
+def test_spend_that_a_member_brought_along_is_spend() -> None:
+    brought = SpendBrought(member_id="m", effective_at=1, decided_at=1, n=2, month=24_300, spend=9_900)
+    assert added(2, ledger(1), brought) == Totals(2, 5, 5, 0, 9_900, {})
 
 
 def test_a_fact_behind_the_cut_does_not_count() -> None:

@@ -191,6 +191,17 @@ async def test_only_what_was_decided_after_go_live_is_sent(log: Log) -> None:
     assert counted(process, "memberflow_webhooks_suppressed", "before_go_live") == 3
 
 
+async def test_a_tier_that_a_member_brought_along_is_sent_to_nobody(log: Log) -> None:
+    """Handbook 3.8: who comes from an older programme is not contacted for what was due there."""
+    live, brought, here = log.go_live(), log.entered("old"), log.entered("here")
+    brought.brought = True  # type: ignore[attr-defined]  # a tier
+    await log.write([live, brought, here])
+    async with ReceiverStub() as stub, running(log.settings(("coupons", stub.url))) as process:
+        await become(lambda: len(stub.requests) == 1)
+    assert [request.event["data"]["member"] for request in stub.requests] == ["here"]  # type: ignore[index]
+    assert counted(process, "memberflow_webhooks_suppressed", "brought") == 1
+
+
 async def test_repeated_facts_are_dropped_and_a_gap_stops_only_its_partition(log: Log) -> None:
     facts = [log.go_live(0), log.go_live(1), log.entered("a"), log.entered("b")]
     await log.write([*facts, facts[2], facts[3]])

@@ -35,7 +35,7 @@ from infra import demo_totals as totals
 from infra.demo_numbers import ORDER, Rates, lines, scrape
 from infra.demo_processes import MEMBERFLOW, PYTHON, Processes
 from infra.pace import SENDING
-from infra.process import StackError
+from infra.process import STOPS, StackError
 from infra.receiver import VALID
 from infra.stack import Stack
 from schemas.settings import Settings
@@ -49,7 +49,6 @@ RATE = 300
 LIVE_S = 12.0
 SETTLE_S = 20.0
 LOOK_S = 0.5
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # Half the work of the broker in its first minute is compiling itself; a demo does not live long enough for more.
 JAVA = "-XX:TieredStopAtLevel=1"
 ACTIONS = 60_000
@@ -263,7 +262,7 @@ def demo(folder: Path, seconds: float, out: Console, *, is_endless: bool) -> int
                 running.live(float("inf"))
                 wrong += running.report(goes_on=False)
         finally:
-            for number in SIGNALS:
+            for number in STOPS:
                 signal.signal(number, signal.SIG_IGN)  # a second Ctrl-C must not leave half of them behind
             running.close()
     for what in wrong:
@@ -314,7 +313,7 @@ def main() -> None:
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     for name in [name for name in os.environ if name.startswith("MEMBERFLOW_")]:
         del os.environ[name]  # the demo has a stack of its own, whatever this shell works with
-    for number in SIGNALS:
+    for number in STOPS:
         signal.signal(number, _stop)
     folder = Path(os.environ.get("DEMO_FOLDER", ROOT / ".stack" / "demo")).absolute()
     try:

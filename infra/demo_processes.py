@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from infra.process import Running, StackError, end, last_words, spawn
+from infra.process import Running, StackError, end, known_before_a_signal, last_words, spawn
 
 PYTHON = sys.executable
 MEMBERFLOW = str(Path(sys.executable).parent / "memberflow")
@@ -26,13 +26,14 @@ class Processes:
 
     def start(self, name: str, command: Sequence[str]) -> None:
         """Starts a process that stays."""
-        self._running[name] = spawn(list(command), self.folder, self.folder / f"{name}.log")
-        self._write()
+        with known_before_a_signal():
+            self._running[name] = spawn(list(command), self.folder, self.folder / f"{name}.log")
+            self._write()
 
     def run(self, name: str, command: Sequence[str], limit_s: float = 180.0) -> str:
         """Runs a command to its end, from any thread; returns what it printed. A failure is an error."""
         output, errors = self.folder / f"{name}.out", self.folder / f"{name}.log"
-        with output.open("wb") as out, errors.open("wb") as err:
+        with output.open("wb") as out, errors.open("wb") as err, known_before_a_signal():
             child = subprocess.Popen(
                 list(command),
                 cwd=self.folder,
@@ -41,7 +42,7 @@ class Processes:
                 stderr=err,
                 start_new_session=True,
             )
-        self._commands.add(child)
+            self._commands.add(child)
         deadline = time.monotonic() + limit_s
         try:
             while (code := child.poll()) is None:

@@ -6,8 +6,10 @@ is the one written down.
 
 import random
 import re
+import signal
 import socket
 import subprocess
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -20,6 +22,7 @@ import psutil
 
 # Below the kernel's ephemeral range (32768 up): no outgoing connection takes a port between kill and start.
 PORTS_FROM, PORTS_TO = 21_000, 32_000
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LOOPBACK = "127.0.0.1"
 TROUBLE = re.compile(r"error|exception|fail|fatal|can't|cannot|not ", re.IGNORECASE)
 
@@ -76,6 +79,22 @@ class Part(ABC):
     @abstractmethod
     def healthy(self) -> bool:
         """Whether it answers a real request."""
+
+
+@contextmanager
+def known_before_a_signal() -> Iterator[None]:
+    """Signals wait until the block ends: one that raises while a child is being started would leave it to nobody."""
+    came: list[int] = []
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        before = {number: signal.signal(number, lambda got, _: came.append(got)) for number in STOPS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if came:
+            signal.raise_signal(came[0])
 
 
 def spawn(command: list[str], folder: Path, log: Path) -> Running:

@@ -34,7 +34,18 @@ from typing import Literal, NamedTuple, Self
 from infra.clickhouse import ClickHouse
 from infra.kafka import Kafka
 from infra.keys import make_keys
-from infra.process import LOOPBACK, Part, Running, StackError, demand_free, end, free_ports, spawn, wait_until
+from infra.process import (
+    LOOPBACK,
+    Part,
+    Running,
+    StackError,
+    demand_free,
+    end,
+    free_ports,
+    known_before_a_signal,
+    spawn,
+    wait_until,
+)
 from infra.prometheus import Prometheus
 from infra.redis import Redis
 
@@ -172,8 +183,9 @@ class Stack:
         part = self.part(name)
         part.folder.mkdir(parents=True, exist_ok=True)
         part.prepare()
-        running = self._running[name] = spawn(part.command(), part.folder, part.log)
-        self._write_state()
+        with known_before_a_signal():
+            running = self._running[name] = spawn(part.command(), part.folder, part.log)
+            self._write_state()
         try:
             wait_until(part.healthy, running, name=name, log=part.log, limit_s=part.start_limit_s)
         except BaseException:

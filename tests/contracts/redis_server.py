@@ -35,8 +35,8 @@ def free_port() -> int:
 class RedisServer:
     """One process at a time on one folder and one port."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, fsync: str = "everysec") -> None:
+        self.folder, self.fsync = folder, fsync
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._process: subprocess.Popen[bytes] | None = None
@@ -49,7 +49,7 @@ class RedisServer:
             "port": str(self.port),
             "dir": str(self.folder),
             "appendonly": "yes",
-            "appendfsync": "everysec",
+            "appendfsync": self.fsync,
             "save": "",
             "maxmemory-policy": "noeviction",
             "daemonize": "no",

@@ -55,7 +55,7 @@ FATES = (
     "CRASH chunk.decided",
 )
 FREEZES = [fate for fate in FATES if fate.startswith("FREEZE")]
-PATIENCE = 120
+PATIENCE = 240
 CALM_RATE = 500
 """Of actions a second, once the records of a long run are sent."""
 PEOPLE = ("--why", "chaos", "--by", "ana", "--approved-by", "ben")

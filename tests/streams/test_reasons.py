@@ -187,6 +187,10 @@ REASON_TABLE += [
 JOINED: Step = (0.5, "referral", 0.5, {"kind": "accepted"})
 QUIZ = "custom: {quiz: {weight: 5, own: true, earns: {points: 3, per_day: 1, growth: false}}}\n"
 
+ITEM = {"item_id": "i-1"}
+SUSPECTED = "day_over: 100, times_mean: 3, active_days: 30, active_days_min: 7"
+HELD = "8a637758895a9cd800ff5be81b260c3b"  # of a hold of points that begins with the third record's third fact
+
 OTHER_PROGRAMMES: list[tuple[str, tuple[str, str], list[Step], str, str]] = [
     (
         "kept",
@@ -194,6 +198,26 @@ OTHER_PROGRAMMES: list[tuple[str, tuple[str, str], list[Step], str, str]] = [
         [BOUGHT, (8, "tick"), (9, "refund", 9, {"order_id": "o-9", "amount": 9_900})],
         "active points stay with the member: the policy of refunds",
         "可用积分不收回：退款政策",
+    ),
+    (
+        "hold_reversed",
+        (SUSPECTED, SUSPECTED.replace("100", "2").replace("mean: 3", "mean: 1").replace("min: 7", "min: 1")),
+        [
+            (0.5, "login"),
+            (1.5, "browse", 1.5, ITEM),
+            (1.51, "like", 1.51, ITEM),
+            (1.52, "comment", 1.52, ITEM),
+            (
+                1.53,
+                "purchase",
+                1.53,
+                {"order_id": "o-9", "lines": [{"sku": "i-1", "category": "tea", "amount": 9_900}]},
+            ),
+            (2, "staff", 2, {"kind": "reverse", "hold_id": HELD}),
+            (3, "refund", 3, {"order_id": "o-9", "amount": 9_900}),
+        ],
+        "staff took the points back with their hold",
+        "积分已随冻结由人工撤销",
     ),
     (
         "ended",

@@ -32,9 +32,14 @@ def stopping() -> Iterator[None]:
 @pytest.mark.parametrize("number", STOPS)
 def test_a_signal_waits_until_the_child_is_known(number: signal.Signals) -> None:
     known = []
-    with pytest.raises(Stopped), known_before_a_signal():
-        os.kill(os.getpid(), number)
-        known.append("child")
+
+    def start() -> None:
+        with known_before_a_signal():
+            os.kill(os.getpid(), number)
+            known.append("child")
+
+    with pytest.raises(Stopped):
+        start()
     assert known == ["child"]
     assert signal.getsignal(number) is stop
 

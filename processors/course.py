@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec import Struct
 
-from processors import growth, orders, tasks
+from processors import growth, orders, tasks, windows
 from processors.standards import Levels, Sums
 from schemas.member import LEVEL_FROM, TOP, MemberState
 
@@ -255,7 +255,7 @@ def course(in_force: Rules, state: MemberState, begin: From) -> Course:
             points[calendar.month(day)] = points.get(calendar.month(day), 0) + (row >> 1)
     found = Course(
         levels=levels,
-        floors=levels.floors(tasks.joined_at(state), tasks.levels_done(in_force, state)),
+        floors=levels.floors(windows.joined_at(state), tasks.levels_done(in_force, state)),
         spend=spend,
         points=points,
         bought=bought,
@@ -267,7 +267,7 @@ def course(in_force: Rules, state: MemberState, begin: From) -> Course:
         streak=begin.streak,
         top=begin.top,
         sums=Sums(),
-        closed=begin.day or _first(bought, rows, calendar.day(tasks.joined_at(state))),
+        closed=begin.day or _first(bought, rows, calendar.day(windows.joined_at(state))),
         steps=[],
     )
     if begin.day:

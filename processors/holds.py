@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from processors import days, ledger, levels, lots, waiting
 from processors.calendar import DAY_MS
 from processors.conditions import HOUR_MS
-from processors.held import MESSAGES, OPEN, POINTS, REFERRALS, Hold, read, remember, write
+from processors.held import MESSAGES, POINTS, REFERRALS, Hold, read, remember, write
 from processors.suspicion import suspect
 from processors.waiting import Due
 from schemas.actions import Action, Adjust, Message
@@ -250,10 +250,9 @@ def judge(rules: Rules, state: MemberState, action: Adjust, moment: Moment, fact
         return False
     write(state, [one for one in holds if one is not hold])
     _forgive(state, hold)
-    place = moment.offset, moment.index + len(facts)
-    end = _End(rules, state, action.member_id, hold, moment.clock, moment.clock, facts, action, place)
+    end = _End(rules, state, action.member_id, hold, moment.clock, moment.clock, facts, action)
     if action.kind == "reverse":
-        end.reverse()
+        end.reverse((moment.offset, moment.index + len(facts)))
     else:
         end.release("released", "released by staff")
     return True
@@ -303,10 +302,9 @@ class _End:
         clock: int,
         facts: list[Fact],
         action: Adjust | None = None,
-        place: tuple[int, int] = OPEN,
     ) -> None:
         self.rules, self.state, self.member_id, self.hold = rules, state, member_id, hold
-        self.at, self.clock, self.facts, self.action, self.place = at, clock, facts, action, place
+        self.at, self.clock, self.facts, self.action = at, clock, facts, action
 
     def release(self, reason: str, why: str) -> None:
         """Held points join the lots of their months; a lot that ends too soon is one that ends later."""
@@ -323,9 +321,9 @@ class _End:
             self.facts.append(fact)
             levels.released(self.rules, self.state, fact)
 
-    def reverse(self) -> None:
-        """Held points are taken back; a correction of them finds nothing any more."""
-        remember(self.state, self.hold, self.place)
+    def reverse(self, place: tuple[int, int]) -> None:
+        """Held points are taken back, those of entries before this place; a correction of them finds nothing."""
+        remember(self.state, self.hold, place)
         self._tell("reversed", 0)
         for part in self.hold.parts:
             fact = self._entry(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec import Struct
 
-from processors import growth, orders, redeem, tasks
+from processors import growth, orders, redeem, windows
 from processors.course import FALL, RISE, WARNING, Course, From, Step, begun, course
 from processors.standards import Levels, Sums
 from processors.suspicion import rose
@@ -65,7 +65,7 @@ class Look(Struct, gc=False):
 def judge(look: Look) -> None:
     """Tell what changed, and note when to look again."""
     state, calendar = look.state, look.levels.calendar
-    if not tasks.joined_at(state):
+    if not windows.joined_at(state):
         return
     before = look.levels.shown(state.level, state.level_bonus)
     begin, today = begun(state), max(calendar.day(look.by), state.today)

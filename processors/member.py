@@ -36,6 +36,7 @@ from processors import (
     tasks,
     value_drop,
     waiting,
+    windows,
 )
 from processors.comeback import came_back
 from processors.decision import APPLIED as APPLIED
@@ -143,7 +144,7 @@ def wake(in_force: Rules, member: Member, clock: int, offset: int, index: int) -
     in_force = overlays.own(in_force, member.id, state, clock)
     ids, later, until, watched = state.ids, state.later, state.tasks_until, beside.watched(state)
     state.later = LOOK  # a wake may show the member a new programme
-    state.tasks_until = max(until, tasks.until(in_force, state))
+    state.tasks_until = max(until, windows.until(in_force, state))
     beside.look_again(in_force, state, clock)
     gone = _forget(in_force, member, clock)
     wake_at = _settle(in_force, member, clock, offset, index, facts)
@@ -158,7 +159,7 @@ def _still_own(in_force: Rules, member: Member, clock: int) -> Rules:
     now = overlays.own(in_force, member.id, state, clock)
     if now is not in_force:
         state.later = LOOK
-        state.tasks_until = max(state.tasks_until, tasks.until(now, state))
+        state.tasks_until = max(state.tasks_until, windows.until(now, state))
         beside.look_again(now, state, clock)
     return now
 

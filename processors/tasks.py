@@ -23,9 +23,7 @@ from processors.origins import names, origin
 from processors.promises import promise
 from processors.told import Told
 from processors.waiting import Due
-from processors.windows import is_past, may_move_until, windows
-from processors.windows import joined_at as joined_at
-from processors.windows import until as until
+from processors.windows import is_past, may_move_until, until, windows
 from schemas.actions import Action, Join, Purchase, name_of
 from schemas.facts import Fact, Ledger, TaskDone, TaskFact, TaskProgress
 from schemas.member import DONE, MemberState

@@ -20,7 +20,7 @@ FIELDS = """name nick surname phone mobile tel telephone cell cellphone email em
     alipay"""
 CHINESE = """姓名 名字 昵称 手机 电话 邮箱 身份证 护照 地址 住址 微信 收货人 收件人 联系人 联系方式 支付宝 出生日期"""
 _FIELD = re.compile(f"(?:{'|'.join(OWNERS.split())})*(?:{'|'.join(FIELDS.split())})(?:no|number)?[0-9]*")
-_CHINESE = re.compile("|".join(CHINESE.split()))
+_CHINESE = re.compile(f"(?:{'|'.join(CHINESE.split())})(?:号码?)?[0-9]*$")
 
 BLANK = "***"
 UNREADABLE = object()

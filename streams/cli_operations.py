@@ -294,7 +294,7 @@ def dlq_replay(
         raise UsageError(f"no dead letter was refused for {reason}", remedy="see `memberflow dlq list`")
     print(f"{'would replay' if dry_run else 'replayed'} {replayed}")
     for it in refused[:-1]:
-        print(visible(f"memberflow: {it.name} is not replayed: {it.why_not_replayed()}"), file=sys.stderr)
+        print(visible(f"memberflow: {it.name} is not replayed: {it.why_not_replayed()}", kept=""), file=sys.stderr)
     if refused:
         last = refused[-1]
         raise InputInvalid(f"{last.name} is not replayed", remedy=last.why_not_replayed())
@@ -330,7 +330,7 @@ def send_file(
 
 async def _send(invocation: Invocation, file: Path) -> Sent:
     def tell(bad: BadLine) -> None:
-        print(visible(f"{file}: {bad}"), file=sys.stderr)
+        print(visible(f"{file}: {bad}", kept=""), file=sys.stderr)
 
     settings, topic = invocation.settings, invocation.topics.actions.name
     await asyncio.to_thread(invocation.topic_id)

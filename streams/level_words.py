@@ -10,7 +10,7 @@ from processors import levels
 from processors.course import FALL, RISE
 from processors.level_judge import bonus, bonus_moments
 from processors.programme import Rules
-from processors.tasks import joined_at
+from processors.windows import joined_at
 from schemas.member import MemberState
 
 

@@ -81,12 +81,15 @@ def compare(client: KafkaAdminClient, topics: Sequence[Topic]) -> list[Differenc
 
 def topic_id(client: KafkaAdminClient, name: str) -> UUID:
     """The broker's own id of a topic: one that was deleted and made anew has another, and is another log."""
-    return UUID(str(_there(client, name)["topic_id"]))
+    return identity(client, name)[0]
 
 
-def partitions(client: KafkaAdminClient, name: str) -> int:
-    """How many partitions a topic has. Raises `LookupError` where there is none of this name."""
-    return len(_there(client, name)["partitions"])
+def identity(client: KafkaAdminClient, name: str) -> tuple[UUID, int]:
+    """A topic's own id and how many partitions it has. Raises `LookupError` where there is none of this name."""
+    found = _described(client, name).get(name)
+    if found is None:
+        raise LookupError(f"there is no topic {name}: run `memberflow topics apply`")
+    return UUID(str(found["topic_id"])), len(found["partitions"])
 
 
 def set_stamp(client: KafkaAdminClient, name: str, stamp: Stamp) -> None:
@@ -136,13 +139,6 @@ def _differences(
             if found.get(what) != value
         ]
     return differences
-
-
-def _there(client: KafkaAdminClient, name: str) -> Mapping[str, Any]:
-    found = _described(client, name).get(name)
-    if found is None:
-        raise LookupError(f"there is no topic {name}: run `memberflow topics apply`")
-    return found
 
 
 def _described(client: KafkaAdminClient, name: str) -> dict[str, dict[str, Any]]:

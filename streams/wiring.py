@@ -117,12 +117,13 @@ class Invocation:
         name, ours = self.topics.actions.name, self.settings.partitions
         with broker(self.settings) as client:
             try:
-                if (theirs := topic_admin.partitions(client, name)) != ours:
-                    raise LogMismatch(_other_number(f"topic {name}", theirs, ours))
-                return str(topic_admin.topic_id(client, name))
+                topic_id, theirs = topic_admin.identity(client, name)
             except LookupError:
                 what = f"there is no topic {name} at {self.settings.kafka.bootstrap}"
                 raise UsageError(what, remedy="begin the log with `memberflow bootstrap`") from None
+        if theirs != ours:
+            raise LogMismatch(_other_number(f"topic {name}", theirs, ours))
+        return str(topic_id)
 
     def user(self) -> str:
         """Who runs this, for `--by` where it was left out."""

@@ -12,7 +12,7 @@ from processors import levels
 from processors.course import begun, course
 from processors.level_judge import Look
 from processors.programme import Rules
-from processors.tasks import joined_at
+from processors.windows import joined_at
 from schemas.facts import LevelChanged, LevelWarning
 from schemas.programme import ProgrammeError, parse
 from tests.processors.story import DAY, PROGRAMME, RULES, START, Story, an_action, told, when

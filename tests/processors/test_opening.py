@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from processors import levels, opening, orders, tasks
+from processors import levels, opening, orders, windows
 from processors.aggregate import Buckets
 from processors.lots import by_end
 from processors.programme import Rules
@@ -127,8 +127,8 @@ def facts_of(story: Story, kind: type[Any]) -> list[Any]:
 
 def test_of_joining_the_earlier_counts() -> None:
     earlier, later = START - 400 * 86_400_000, START
-    assert tasks.joined_at(told([(0, "join"), brings(1)]).state) == earlier
-    assert tasks.joined_at(told([(0, "join"), brings(1, joined_at=BEGAN + DAY)]).state) == later
+    assert windows.joined_at(told([(0, "join"), brings(1)]).state) == earlier
+    assert windows.joined_at(told([(0, "join"), brings(1, joined_at=BEGAN + DAY)]).state) == later
 
 
 def test_of_the_last_purchase_and_the_last_action_the_later_count() -> None:

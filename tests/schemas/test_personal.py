@@ -23,11 +23,11 @@ NO_PHONES = (
 NAMED = (
     "customer_name", "contactName", "display_name", "nick", "contact", "mobile1", "phone_2", "tel2", "email2",
     "homePhone", "address_line1", "receiver_mobile", "ID-Number", "wx", "qq",
-    "真实姓名", "昵称", "收货人", "联系电话", "手机号2",
+    "真实姓名", "昵称", "收货人", "联系电话", "手机号2", "手机号码", "常用地址", "身份证号",
 )  # fmt: skip
 NOT_NAMED = (
     "skin_type", "shop_name", "campaign_name", "member_id", "user_id", "phone_hash", "mobile_app_version",
-    "email_opt_in", "contact_count", "telemetry", "city", "number", "nickel", "肤质",
+    "email_opt_in", "contact_count", "telemetry", "city", "number", "nickel", "肤质", "手机型号", "电话回访次数",
 )  # fmt: skip
 WIDE = "".join(chr(ord(digit) + 0xFEE0) for digit in "13800138000")
 PERSONAL: list[tuple[str, bytes, str]] = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,6 @@ from schemas.topics import topics
 from streams.analytics import AnalyticsStore, Block, open_store
 from streams.archive import BLOCK_ROWS, Archive, group_of
 from streams.archive_reader import ArchiveReader
-from streams.chdb_store import ChdbStore
 from streams.errors import StateLost, UsageError
 from streams.landing import Source
 from streams.log_reader import LogReader
@@ -28,23 +27,9 @@ from streams.sink_start import begin_again, committed
 from streams.topics import admin
 from tests.contracts.analytics_stores import chdb_settings
 from tests.rows import facts_of
-from tests.streams.sink_bench import PARTITIONS, Counters, Flaky, new_log, publish, running, until
+from tests.streams.sink_bench import PARTITIONS, Counters, Flaky, publish, running, until
 
 pytestmark = pytest.mark.real
-
-
-@pytest.fixture
-def source(kafka_bootstrap: str) -> Source:
-    return new_log(kafka_bootstrap)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[AnalyticsStore]:
-    settings = chdb_settings(tmp_path / "chdb")
-    opened = ChdbStore(settings.folder, settings.database)
-    migrate(opened)
-    yield opened
-    opened.close()
 
 
 class Told(Counters):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,6 @@ from structlog.testing import capture_logs
 from schemas.tables import BLOCK_ROWS_MAX
 from schemas.topics import topics
 from streams.analytics import AnalyticsStore, open_store
-from streams.chdb_store import ChdbStore
 from streams.errors import UsageError
 from streams.landing import Source
 from streams.migrations import migrate
@@ -25,7 +23,7 @@ from streams.sink_start import Gap, accept_gap, committed, gaps, group_of, start
 from streams.topics import admin
 from tests.contracts.analytics_stores import chdb_settings
 from tests.rows import day_bucket, facts_of
-from tests.streams.sink_bench import PARTITIONS, Counters, Flaky, new_log, publish, running, until
+from tests.streams.sink_bench import PARTITIONS, Counters, Flaky, publish, running, until
 
 # -- where to start and what to admit ----------------------------------------------------------------------
 
@@ -90,20 +88,6 @@ def test_first_occurrences_ascend_by_one(seen: LastSeen, n: int, answer: str, la
 
 
 # -- on real parts -----------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def source(kafka_bootstrap: str) -> Source:
-    return new_log(kafka_bootstrap)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[AnalyticsStore]:
-    settings = chdb_settings(tmp_path / "chdb")
-    opened = ChdbStore(settings.folder, settings.database)
-    migrate(opened)
-    yield opened
-    opened.close()
 
 
 def held(store: AnalyticsStore) -> dict[int, tuple[int, int]]:
